@@ -1,0 +1,3 @@
+//! The `railyard` command.
+
+fn main() {}

@@ -1,0 +1,79 @@
+//! Where a value stands: file and byte range.
+
+use std::ops::Range;
+
+/// A file of the manifest, by its position in [`Sources`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct FileId(pub u16);
+
+/// A byte range in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Location {
+    /// The file.
+    pub file: FileId,
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Location {
+    /// The byte range.
+    pub fn range(&self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// A value and where it stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Its place.
+    pub at: Location,
+}
+
+impl<T> Located<T> {
+    /// Puts a value at a place.
+    pub fn new(value: T, at: Location) -> Self {
+        Self { value, at }
+    }
+}
+
+/// The texts that a manifest was read from.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    files: Vec<(String, String)>,
+}
+
+impl Sources {
+    /// Adds a file by its name as shown to the user, and its text.
+    pub fn add(&mut self, name: impl Into<String>, text: impl Into<String>) -> FileId {
+        let id = FileId(u16::try_from(self.files.len()).expect("fewer than 65,536 manifest files"));
+        self.files.push((name.into(), text.into()));
+        id
+    }
+
+    /// Every file in the order of its addition.
+    pub fn ids(&self) -> impl Iterator<Item = FileId> + use<> {
+        (0..self.files.len()).map(|i| FileId(i as u16))
+    }
+
+    /// The name of a file.
+    pub fn name(&self, file: FileId) -> &str {
+        &self.files[usize::from(file.0)].0
+    }
+
+    /// The text of a file.
+    pub fn text(&self, file: FileId) -> &str {
+        &self.files[usize::from(file.0)].1
+    }
+
+    /// Line and column of a location's start, both from 1; the column counts characters.
+    pub fn line_column(&self, at: Location) -> (usize, usize) {
+        let before = &self.text(at.file)[..at.start as usize];
+        let line = before.matches('\n').count() + 1;
+        let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
+        (line, column)
+    }
+}

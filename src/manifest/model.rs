@@ -1,0 +1,474 @@
+//! The manifest as it is written: names resolved, templates not yet rendered.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::{Located, Location, Sources};
+use crate::oci::{Digest, Platform, RepositoryName};
+
+/// A text that may hold `{{ … }}`; rendered once per distinct set of axis values it mentions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// The text as written.
+    pub text: String,
+    /// Where the string stands (with its quotes).
+    pub at: Location,
+}
+
+impl Template {
+    /// Whether the text has nothing to render.
+    pub fn is_literal(&self) -> bool {
+        !self.text.contains("{{") && !self.text.contains("{%") && !self.text.contains("{#")
+    }
+}
+
+/// A condition: a template expression without braces, e.g. `runtime.family == "node"`.
+pub type Condition = Template;
+
+/// Everything that `builds.toml` and its imports say.
+#[derive(Debug, Clone)]
+pub struct Manifest {
+    /// The texts, for diagnostics.
+    pub sources: Sources,
+    /// `[project]`.
+    pub project: Project,
+    /// `[cache]`: where records and blobs of steps are shared between machines.
+    pub cache: Option<Located<RepositoryName>>,
+    /// `[vars]`: `{{ vars.NAME }}` in every template; `--var` and `--vars` override.
+    pub vars: BTreeMap<String, Located<String>>,
+    /// `[registries."host"]`.
+    pub registries: BTreeMap<String, RegistrySettings>,
+    /// `[limits]`.
+    pub limits: Limits,
+    /// `[axes.*]` in order of declaration.
+    pub axes: Vec<Axis>,
+    /// `[tools.*]` in order of declaration.
+    pub tools: Vec<Tool>,
+    /// `[layers.*]` in order of declaration.
+    pub layers: Vec<Layer>,
+    /// `[images.*]` in order of declaration, `extends` and `"..."` already applied.
+    pub images: Vec<Image>,
+    /// `[checks.*]` in order of declaration.
+    pub checks: Vec<Check>,
+}
+
+/// `[project]`.
+#[derive(Debug, Clone)]
+pub struct Project {
+    /// A name for people.
+    pub name: Located<String>,
+    /// Push prefix (registry and path), may use `vars`; an image's repository is `{repository}/{name}`.
+    pub repository: Option<Template>,
+    /// The one platform that is built; `linux/amd64` unless written.
+    pub platform: Platform,
+}
+
+/// `[registries."host"]`.
+#[derive(Debug, Clone, Default)]
+pub struct RegistrySettings {
+    /// Plain HTTP, or TLS without verification; loopback needs no mark.
+    pub insecure: bool,
+    /// Requests a second, at most.
+    pub requests_per_second: Option<f64>,
+    /// Concurrent requests, at most.
+    pub concurrency: Option<usize>,
+}
+
+/// `[limits]`; of `memory`, `cpus`, `timeout` and `network` a step's own value wins.
+#[derive(Debug, Clone, Default)]
+pub struct Limits {
+    /// Containers at a time.
+    pub containers: Option<usize>,
+    /// Transfers at a time.
+    pub transfers: Option<usize>,
+    /// CPU-bound tasks at a time.
+    pub cpu: Option<usize>,
+    /// Defaults of container steps.
+    pub step: StepLimits,
+}
+
+/// Limits of one container step.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct StepLimits {
+    /// Memory in bytes.
+    pub memory: Option<u64>,
+    /// CPUs, e.g. 1.5.
+    pub cpus: Option<f64>,
+    /// Longest run time.
+    pub timeout: Option<Duration>,
+    /// Network of the container.
+    pub network: Option<Network>,
+}
+
+/// Network mode of a container step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// The engine's default bridge.
+    Bridge,
+    /// The engine's own network.
+    Host,
+    /// None.
+    None,
+}
+
+/// `[axes.NAME]`.
+#[derive(Debug, Clone)]
+pub struct Axis {
+    /// Its name, an identifier.
+    pub name: Located<String>,
+    /// Its values, in order; never empty, names distinct.
+    pub values: Vec<AxisValue>,
+}
+
+/// A point on an axis: a name and attributes. `"x"` is short for `{ name = "x" }`.
+#[derive(Debug, Clone)]
+pub struct AxisValue {
+    /// `{{ axis }}`.
+    pub name: Located<String>,
+    /// `{{ axis.attribute }}`; texts may use `vars`.
+    pub attributes: BTreeMap<String, Attribute>,
+}
+
+/// An attribute's value.
+#[derive(Debug, Clone)]
+pub enum Attribute {
+    /// Text, which may use `vars`.
+    Text(Template),
+    /// A whole number.
+    Integer(i64),
+    /// A number.
+    Float(f64),
+    /// True or false.
+    Bool(bool),
+    /// A list.
+    List(Vec<Attribute>),
+}
+
+/// `[tools.NAME]`: a versioned download.
+#[derive(Debug, Clone)]
+pub struct Tool {
+    /// Its name.
+    pub name: Located<String>,
+    /// `{{ version }}` in the other templates; a layer's use may give another.
+    pub version: Option<Template>,
+    /// What is downloaded and where it goes.
+    pub download: Download,
+}
+
+/// A download: mirrors in order of preference, one judge (sha256), one place.
+#[derive(Debug, Clone)]
+pub struct Download {
+    /// Where it stands.
+    pub at: Location,
+    /// The mirrors, tried in order; at least one. `{{ version }}`, `{{ arch }}` and `{{ os }}` are defined.
+    pub urls: Vec<Template>,
+    /// 64 hexadecimal digits (with or without `sha256:`) of what is downloaded.
+    pub sha256: Option<Template>,
+    /// Absolute path in the image: of the file, or of the directory that an archive is extracted into.
+    pub path: Template,
+    /// Set when the download is an archive.
+    pub extract: Option<Extract>,
+    /// Permission bits of a file that is not extracted (default 0755 for tools, 0644 for downloads),
+    /// or of everything extracted.
+    pub mode: Option<Located<Chmod>>,
+    /// Owner of all files; 0:0 unless set.
+    pub owner: Option<Located<Owner>>,
+}
+
+/// What to take out of an archive.
+#[derive(Debug, Clone)]
+pub struct Extract {
+    /// The archive's format.
+    pub format: ArchiveFormat,
+    /// Members to take (files or directories); all when empty. With exactly one file, `path` is
+    /// that file's place unless it ends with `/`.
+    pub members: Vec<Template>,
+    /// Leading path components to drop.
+    pub strip: usize,
+}
+
+/// Formats of archives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ArchiveFormat {
+    /// tar, plain.
+    Tar,
+    /// tar with gzip.
+    TarGz,
+    /// zip.
+    Zip,
+}
+
+/// A change of permission bits.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Chmod {
+    /// Octal bits, replaced.
+    Octal(u32),
+    /// Symbolic clauses as in chmod(1), e.g. `u+x,go+rx`, in order.
+    Symbolic(Vec<ChmodClause>),
+}
+
+/// One clause of a symbolic mode.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ChmodClause {
+    /// Bits 4 (user), 2 (group), 1 (others).
+    pub who: u8,
+    /// `+`, `-` or `=`.
+    pub op: char,
+    /// Bits 4 (read), 2 (write), 1 (execute).
+    pub bits: u8,
+    /// `X`: execute for directories and what is executable for somebody.
+    pub execute_if_any: bool,
+}
+
+impl Chmod {
+    /// The permission bits (lowest 12) after the change.
+    pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
+        let clauses = match self {
+            Self::Octal(bits) => return *bits,
+            Self::Symbolic(clauses) => clauses,
+        };
+        clauses.iter().fold(mode & 0o7777, |mode, clause| {
+            let mut bits = u32::from(clause.bits);
+            if clause.execute_if_any && (is_dir || mode & 0o111 != 0) {
+                bits |= 1;
+            }
+            let spread = |bits: u32| {
+                [(4u8, 6u32), (2, 3), (1, 0)]
+                    .into_iter()
+                    .filter(|(who, _)| clause.who & who != 0)
+                    .fold(0, |all, (_, shift)| all | bits << shift)
+            };
+            match clause.op {
+                '+' => mode | spread(bits),
+                '-' => mode & !spread(bits),
+                _ => mode & !spread(7) | spread(bits),
+            }
+        })
+    }
+}
+
+/// Numeric owner and group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner {
+    /// User id.
+    pub uid: u64,
+    /// Group id.
+    pub gid: u64,
+}
+
+/// `[layers.NAME]`: files made without a base (`copy`, `tools`, `downloads`, `files`, `dirs`, put
+/// together in this order), or by a `run`; never both.
+#[derive(Debug, Clone)]
+pub struct Layer {
+    /// Its name.
+    pub name: Located<String>,
+    /// Left out of a cell where it is false.
+    pub when: Option<Condition>,
+    /// What makes it.
+    pub content: LayerContent,
+}
+
+/// What makes a layer.
+#[derive(Debug, Clone)]
+pub enum LayerContent {
+    /// In-process parts.
+    Parts(Vec<Part>),
+    /// A command in a container of a builder image.
+    Run(Box<Run>),
+}
+
+/// One in-process part of a layer.
+#[derive(Debug, Clone)]
+pub enum Part {
+    /// `copy = [{ … }]`.
+    Copy(Copy),
+    /// `tools = ["name", { tool = "name", version = "…" }]`.
+    Tool(ToolUse),
+    /// `downloads = [{ … }]`.
+    Download(Download),
+    /// `files = [{ path, content, mode, owner }]`.
+    File(FileEntry),
+    /// `dirs = [{ path, mode, owner }]`.
+    Dir(DirEntry),
+}
+
+/// Files of an image.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// Where it stands.
+    pub at: Location,
+    /// The image.
+    pub from: ImageSource,
+    /// Absolute paths. A trailing `/` is allowed on directories, which are copied with their content.
+    pub paths: Vec<Template>,
+    /// Destination; only with one path, or ending with `/`. The same path unless set.
+    pub to: Option<Template>,
+    /// Change of the permission bits of files and directories copied.
+    pub chmod: Option<Located<Chmod>>,
+    /// New owner; kept unless set.
+    pub owner: Option<Located<Owner>>,
+    /// Left out of a cell where it is false.
+    pub when: Option<Condition>,
+}
+
+/// An image that something is taken from, run in or built on.
+#[derive(Debug, Clone)]
+pub enum ImageSource {
+    /// A reference, or `oci:DIR`.
+    Reference(Template),
+    /// An image of the matrix by its name; cells are matched on the axes they share.
+    Matrix(Located<String>),
+    /// Nothing at all (`base = "scratch"`).
+    Scratch,
+}
+
+/// A tool in a layer.
+#[derive(Debug, Clone)]
+pub struct ToolUse {
+    /// The tool's name; it exists.
+    pub tool: Located<String>,
+    /// Another version than the tool's own.
+    pub version: Option<Template>,
+    /// Left out of a cell where it is false.
+    pub when: Option<Condition>,
+}
+
+/// A file given in the manifest.
+#[derive(Debug, Clone)]
+pub struct FileEntry {
+    /// Absolute path.
+    pub path: Template,
+    /// Content.
+    pub content: Template,
+    /// Octal mode, 0644 unless set.
+    pub mode: Option<Located<Chmod>>,
+    /// Owner, 0:0 unless set.
+    pub owner: Option<Located<Owner>>,
+}
+
+/// A directory given in the manifest; it gets this mode and owner even where the base has it.
+#[derive(Debug, Clone)]
+pub struct DirEntry {
+    /// Absolute path.
+    pub path: Template,
+    /// Octal mode, 0755 unless set.
+    pub mode: Option<Located<Chmod>>,
+    /// Owner, 0:0 unless set.
+    pub owner: Option<Located<Owner>>,
+}
+
+/// A command in a container of a builder image whose kept paths become the layer.
+#[derive(Debug, Clone)]
+pub struct Run {
+    /// Where it stands.
+    pub at: Location,
+    /// The builder image.
+    pub image: ImageSource,
+    /// Absolute paths that become the layer; at least one.
+    pub keep: Vec<Template>,
+    /// Narrows the key from the builder's digest to these trees.
+    pub reads: Vec<Template>,
+    /// The command.
+    pub command: Command,
+}
+
+/// A shell script and how it is run.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Where it stands.
+    pub at: Location,
+    /// Text given to `/bin/sh -e` (or to `shell`).
+    pub script: Template,
+    /// The shell, `["/bin/sh", "-ec"]` unless set.
+    pub shell: Option<Vec<String>>,
+    /// Environment beside the image's.
+    pub env: BTreeMap<String, Template>,
+    /// User; the image's unless set.
+    pub user: Option<Template>,
+    /// Working directory; the image's unless set.
+    pub workdir: Option<Template>,
+    /// Directories kept between runs, outside key and layer.
+    pub cache: Vec<Template>,
+    /// Secrets: file name under `/run/secrets` -> name of the environment variable of railyard's
+    /// that holds the value. Outside key, layer and log.
+    pub secrets: BTreeMap<String, Located<String>>,
+    /// Limits.
+    pub limits: StepLimits,
+}
+
+/// `[images.NAME]`, with all that it inherits.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Its name in the manifest.
+    pub id: Located<String>,
+    /// The axes of its cells, in order; they exist.
+    pub axes: Vec<Located<String>>,
+    /// Last part of the repository; the id unless set.
+    pub name: Template,
+    /// Its tags; at least one when it is pushed.
+    pub tags: Vec<Template>,
+    /// What it is built on.
+    pub base: ImageSource,
+    /// Where `base` stands.
+    pub base_at: Location,
+    /// Run steps on the base itself, chained.
+    pub setup: Vec<Command>,
+    /// Its layers, lowest first; they exist.
+    pub layers: Vec<Located<String>>,
+    /// Environment; `None` removes nothing (there is no unset in Dockerfile either).
+    pub env: Vec<(String, Template)>,
+    /// Put before the base's PATH.
+    pub path: Vec<Template>,
+    /// User.
+    pub user: Option<Template>,
+    /// Working directory.
+    pub workdir: Option<Template>,
+    /// Entrypoint; setting it clears an inherited CMD.
+    pub entrypoint: Option<Vec<Template>>,
+    /// CMD.
+    pub cmd: Option<Vec<Template>>,
+    /// Labels.
+    pub labels: Vec<(String, Template)>,
+    /// Rows added to the product: axis -> value name.
+    pub include: Vec<Row>,
+    /// Rows removed: cells that have all these values.
+    pub exclude: Vec<Row>,
+    /// Groups of axes that advance together instead of multiplying.
+    pub zip: Vec<Vec<Located<String>>>,
+    /// No cell where it is false.
+    pub when: Option<Condition>,
+    /// Its checks; they exist.
+    pub checks: Vec<Located<String>>,
+    /// Whether its cells are pushed; false for images that only others use.
+    pub push: bool,
+}
+
+/// A row of `include` or `exclude`.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Where it stands.
+    pub at: Location,
+    /// Axis -> name of a value (a glob in `exclude`).
+    pub values: BTreeMap<String, Located<String>>,
+}
+
+/// `[checks.NAME]`: a command in the finished image.
+#[derive(Debug, Clone)]
+pub struct Check {
+    /// Its name.
+    pub name: Located<String>,
+    /// The command, run with the image's own environment.
+    pub command: Command,
+    /// Exit code that is success.
+    pub exit: i64,
+    /// Text that standard output and error must contain.
+    pub expect: Option<Template>,
+}
+
+/// A literal sha256 as written in a manifest: bare digits or with `sha256:`.
+///
+/// # Errors
+/// When it is neither.
+pub fn parse_sha256(text: &str) -> Result<Digest, crate::oci::DigestError> {
+    Digest::from_hex(text.strip_prefix("sha256:").unwrap_or(text))
+}
