@@ -4,6 +4,9 @@
 //! outcomes; `cli` wires it to files, the environment and the terminal.
 
 pub mod engine;
+pub mod lock;
 pub mod manifest;
+pub mod matrix;
 pub mod oci;
+pub mod plan;
 pub mod registry;

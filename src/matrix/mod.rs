@@ -1,0 +1,15 @@
+//! Axes -> cells: the product, its rows and conditions, and every template rendered.
+//!
+//! Pure and linear in the number of cells: a template is rendered once per distinct set of the axis
+//! values that it mentions. Main type: [`Matrix`]. Must not do IO, nor know digests or the lock.
+
+mod cell;
+mod context;
+mod expand;
+mod product;
+mod select;
+mod template;
+
+pub use cell::*;
+pub use expand::{Overrides, expand};
+pub use select::{Selection, SelectionError};

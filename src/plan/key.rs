@@ -1,0 +1,158 @@
+//! Content keys: what decides the bytes of a step, hashed.
+
+use crate::manifest::{Chmod, Network};
+use crate::matrix::{
+    ArchiveName, ConcreteCheck, ConcreteCommand, ConcreteDownload, ConcretePart, ConcreteRun, ConfigSpec,
+};
+use crate::oci::{Digest, Hasher, Platform};
+
+/// Changes when the making of layers changes their bytes: part of every key.
+pub const KEY_VERSION: u32 = 1;
+
+/// A hash of labelled fields.
+pub(super) struct Key(Hasher);
+
+impl Key {
+    pub fn new(kind: &str, platform: &Platform) -> Self {
+        let mut key = Self(Hasher::new());
+        key.text("railyard").text(kind).number(u64::from(KEY_VERSION)).text(&platform.to_string());
+        key
+    }
+
+    pub fn text(&mut self, text: &str) -> &mut Self {
+        self.0.field(text.as_bytes());
+        self
+    }
+
+    pub fn digest(&mut self, digest: &Digest) -> &mut Self {
+        self.0.field(digest.as_bytes());
+        self
+    }
+
+    pub fn number(&mut self, number: u64) -> &mut Self {
+        self.0.field(&number.to_le_bytes());
+        self
+    }
+
+    pub fn optional(&mut self, text: Option<&str>) -> &mut Self {
+        match text {
+            None => self.number(0),
+            Some(text) => self.number(1).text(text),
+        }
+    }
+
+    pub fn list<'a>(&mut self, items: impl ExactSizeIterator<Item = &'a str>) -> &mut Self {
+        self.number(items.len() as u64);
+        for item in items {
+            self.text(item);
+        }
+        self
+    }
+
+    pub fn pairs(&mut self, items: &[(String, String)]) -> &mut Self {
+        self.number(items.len() as u64);
+        for (name, value) in items {
+            self.text(name).text(value);
+        }
+        self
+    }
+
+    pub fn finish(self) -> Digest {
+        self.0.finish()
+    }
+}
+
+/// What identifies the content of a source or a download in a key.
+pub(super) struct Identity {
+    pub text: String,
+    /// Not pinned: the identity is only a name.
+    pub provisional: bool,
+}
+
+/// A part of a layer; `identity` is the copied image's or the download's.
+pub(super) fn part(key: &mut Key, part: &ConcretePart, identity: &Identity) {
+    match part {
+        ConcretePart::Copy(copy) => {
+            key.text("copy").text(&identity.text).list(copy.paths.iter().map(String::as_str));
+            key.optional(copy.to.as_deref());
+            chmod(key, copy.chmod.as_ref());
+            match copy.owner {
+                None => key.number(0),
+                Some(owner) => key.number(1).number(owner.uid).number(owner.gid),
+            };
+        }
+        ConcretePart::Download(download) => download_fields(key, download, identity),
+        ConcretePart::File { path, content, mode, owner } => {
+            key.text("file").text(path).text(content).number(u64::from(*mode));
+            key.number(owner.uid).number(owner.gid);
+        }
+        ConcretePart::Dir { path, mode, owner } => {
+            key.text("dir").text(path).number(u64::from(*mode)).number(owner.uid).number(owner.gid);
+        }
+    }
+}
+
+fn download_fields(key: &mut Key, download: &ConcreteDownload, identity: &Identity) {
+    key.text("download").text(&identity.text).text(&download.path);
+    key.optional(download.mode.map(|m| format!("{m:o}")).as_deref());
+    key.number(download.owner.0).number(download.owner.1);
+    match &download.extract {
+        None => {
+            key.number(0);
+        }
+        Some(extract) => {
+            let format = match extract.format {
+                ArchiveName::Tar => "tar",
+                ArchiveName::TarGz => "tar.gz",
+                ArchiveName::Zip => "zip",
+            };
+            key.number(1).text(format).number(extract.strip as u64);
+            key.list(extract.members.iter().map(String::as_str));
+        }
+    }
+}
+
+fn chmod(key: &mut Key, chmod: Option<&Chmod>) {
+    match chmod {
+        None => key.number(0),
+        Some(Chmod::Octal(bits)) => key.number(1).number(u64::from(*bits)),
+        Some(Chmod::Symbolic(clauses)) => {
+            key.number(2).number(clauses.len() as u64);
+            for clause in clauses {
+                key.text(&format!("{}{}{}{}", clause.who, clause.op, clause.bits, clause.execute_if_any));
+            }
+            key
+        }
+    };
+}
+
+/// A command: what it does, not how long or with how much memory it may.
+pub(super) fn command(key: &mut Key, command: &ConcreteCommand) {
+    key.list(command.shell.iter().map(String::as_str)).text(&command.script).pairs(&command.env);
+    key.optional(command.user.as_deref()).optional(command.workdir.as_deref());
+    key.number(u64::from(command.limits.network == Some(Network::None)));
+}
+
+/// A run; `builder` is the builder image's identity or what of it is read.
+pub(super) fn run(key: &mut Key, run: &ConcreteRun, builder: &Identity) {
+    key.text("run").text(&builder.text).list(run.keep.iter().map(String::as_str));
+    command(key, &run.command);
+}
+
+/// An image's configuration.
+pub(super) fn config(key: &mut Key, spec: &ConfigSpec) {
+    key.pairs(&spec.env).list(spec.path.iter().map(String::as_str)).pairs(&spec.labels);
+    key.optional(spec.user.as_deref()).optional(spec.workdir.as_deref());
+    for argv in [&spec.entrypoint, &spec.cmd] {
+        match argv {
+            None => key.number(0),
+            Some(argv) => key.number(1).list(argv.iter().map(String::as_str)),
+        };
+    }
+}
+
+/// A check.
+pub(super) fn check(key: &mut Key, check: &ConcreteCheck) {
+    key.text(&check.name).number(check.exit as u64).optional(check.expect.as_deref());
+    command(key, &check.command);
+}
