@@ -1,0 +1,175 @@
+//! What happens during a run, as data: the whole contract between `run` and its reporters.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::oci::Digest;
+use crate::plan::{Class, StepId};
+
+/// Something happened. Events of one step come in order: started, lines and bytes, finished.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// The first event.
+    RunStarted {
+        /// Cells asked for.
+        cells: usize,
+        /// Steps that will be carried out.
+        steps: usize,
+    },
+    /// A step begins.
+    StepStarted {
+        /// Which.
+        step: StepId,
+        /// Its kind's name.
+        kind: &'static str,
+        /// For people.
+        label: String,
+        /// Its class.
+        class: Class,
+    },
+    /// A line of a container's output.
+    StepLine {
+        /// Which.
+        step: StepId,
+        /// The line without its end.
+        line: String,
+    },
+    /// Bytes moved.
+    StepBytes {
+        /// Which.
+        step: StepId,
+        /// How many since the last such event.
+        bytes: u64,
+    },
+    /// A step has ended.
+    StepFinished {
+        /// Which.
+        step: StepId,
+        /// How.
+        outcome: Outcome,
+        /// How long it took.
+        duration: Duration,
+        /// Why it failed, and where its log is.
+        failure: Option<Failure>,
+    },
+    /// A cell has ended.
+    CellFinished(CellSummary),
+    /// Something the user should know that is no failure.
+    Notice(String),
+    /// The first Ctrl-C: nothing more is started.
+    Interrupted,
+}
+
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Outcome {
+    /// It did its work.
+    Succeeded,
+    /// Its result was known.
+    Reused,
+    /// It failed.
+    Failed,
+    /// Something it needs failed.
+    Skipped,
+    /// It was interrupted, or not started because of an interruption.
+    Cancelled,
+}
+
+/// Why a step failed.
+#[derive(Debug, Clone, Serialize)]
+pub struct Failure {
+    /// The step's label.
+    pub step: String,
+    /// The error with its causes.
+    pub message: String,
+    /// What to do next, where that is known.
+    pub help: Option<String>,
+    /// The last lines of the container's output.
+    pub tail: Vec<String>,
+    /// The whole output.
+    pub log: Option<String>,
+}
+
+/// How a cell ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CellOutcome {
+    /// Its image is new where it was sent.
+    Built,
+    /// Everything was there already.
+    Current,
+    /// One of its steps failed.
+    Failed,
+    /// It was not finished because of an interruption or `--fail-fast`.
+    Skipped,
+}
+
+/// A cell at the end.
+#[derive(Debug, Clone, Serialize)]
+pub struct CellSummary {
+    /// Its name.
+    pub cell: String,
+    /// The image's name in the manifest.
+    pub image: String,
+    /// How it ended.
+    pub outcome: CellOutcome,
+    /// Digest of its manifest.
+    pub digest: Option<Digest>,
+    /// Its references.
+    pub references: Vec<String>,
+    /// What its first tag pointed at before, when that was something else.
+    pub previous: Option<Digest>,
+    /// The failed step and its message.
+    pub failure: Option<String>,
+}
+
+/// A whole run at its end.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// The project's name.
+    pub project: String,
+    /// Cells in order of the matrix.
+    pub cells: Vec<CellSummary>,
+    /// Every failure, in order.
+    pub failures: Vec<Failure>,
+    /// Steps that cells ask for.
+    pub steps_asked: u64,
+    /// Distinct steps.
+    pub steps: usize,
+    /// Steps carried out, by kind.
+    pub steps_run: std::collections::BTreeMap<&'static str, usize>,
+    /// Seconds spent in steps, by kind (steps run side by side).
+    pub seconds_by_kind: std::collections::BTreeMap<&'static str, f64>,
+    /// Bytes sent to registries.
+    pub bytes_sent: u64,
+    /// Bytes fetched from registries and servers.
+    pub bytes_fetched: u64,
+    /// Blobs sent, mounted, and found in place.
+    pub blobs: BlobCounts,
+    /// Wall time in seconds.
+    pub seconds: f64,
+    /// Whether it was interrupted.
+    pub interrupted: bool,
+    /// Things the user should know.
+    pub notices: Vec<String>,
+}
+
+/// What happened to blobs that images need.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub struct BlobCounts {
+    /// Sent.
+    pub sent: u64,
+    /// Mounted from another repository.
+    pub mounted: u64,
+    /// There already.
+    pub existed: u64,
+}
+
+impl Summary {
+    /// How many cells ended so.
+    pub fn count(&self, outcome: CellOutcome) -> usize {
+        self.cells.iter().filter(|c| c.outcome == outcome).count()
+    }
+}

@@ -1,0 +1,215 @@
+//! Blobs between the local store and registries: each fetched once, each sent once a registry.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::sync::OnceCell;
+
+use super::error::StepError;
+use crate::oci::{Descriptor, Digest, RepositoryName};
+use crate::registry::{BlobSource, Progress, Registry, RegistryErrorKind, Upload};
+use crate::store::Store;
+
+/// Counters of a run.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    /// Bytes sent.
+    pub sent_bytes: AtomicU64,
+    /// Bytes fetched.
+    pub fetched_bytes: AtomicU64,
+    /// Blobs sent.
+    pub sent: AtomicU64,
+    /// Blobs mounted.
+    pub mounted: AtomicU64,
+    /// Blobs found in place.
+    pub existed: AtomicU64,
+}
+
+/// One slot a key, so that concurrent demands for one thing are one piece of work.
+pub(super) struct Once<K, V>(Mutex<HashMap<K, Arc<OnceCell<V>>>>);
+
+impl<K, V> Default for Once<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V> Once<K, V> {
+    /// The slot of a key.
+    pub fn slot(&self, key: K) -> Arc<OnceCell<V>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default().clone()
+    }
+}
+
+/// The blobs of a run.
+pub struct Blobs {
+    store: Arc<Store>,
+    registry: Arc<dyn Registry>,
+    /// Repositories known to hold a blob.
+    origins: Mutex<HashMap<Digest, Vec<RepositoryName>>>,
+    fetches: Once<Digest, ()>,
+    pushes: Once<(RepositoryName, Digest), ()>,
+    first_pushes: Once<(String, Digest), RepositoryName>,
+    /// Counters.
+    pub traffic: Arc<Traffic>,
+}
+
+impl Blobs {
+    /// Over a store and registries.
+    pub fn new(store: Arc<Store>, registry: Arc<dyn Registry>) -> Self {
+        Self {
+            store,
+            registry,
+            origins: Mutex::default(),
+            fetches: Once::default(),
+            pushes: Once::default(),
+            first_pushes: Once::default(),
+            traffic: Arc::default(),
+        }
+    }
+
+    /// Notes that a repository holds a blob.
+    pub fn add_origin(&self, digest: Digest, repository: &RepositoryName) {
+        let mut origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = origins.entry(digest).or_default();
+        if !known.contains(repository) {
+            known.push(repository.clone());
+        }
+    }
+
+    fn origins(&self, digest: Digest) -> Vec<RepositoryName> {
+        let origins = self.origins.lock().unwrap_or_else(PoisonError::into_inner);
+        origins.get(&digest).cloned().unwrap_or_default()
+    }
+
+    /// Whether a blob is in the store or can be fetched.
+    pub fn at_hand(&self, digest: Digest) -> bool {
+        self.store.has_blob(digest) || !self.origins(digest).is_empty()
+    }
+
+    fn meter(&self, progress: &Progress, sent: bool) -> Progress {
+        let traffic = self.traffic.clone();
+        let progress = progress.clone();
+        Arc::new(move |bytes| {
+            let counter = if sent { &traffic.sent_bytes } else { &traffic.fetched_bytes };
+            counter.fetch_add(bytes, Ordering::Relaxed);
+            progress(bytes);
+        })
+    }
+
+    /// The blob's file in the store, fetched from a repository that holds it where it is missing.
+    pub async fn ensure(&self, descriptor: &Descriptor, progress: &Progress) -> Result<PathBuf, StepError> {
+        let path = self.store.blob_path(descriptor.digest);
+        let slot = self.fetches.slot(descriptor.digest);
+        slot.get_or_try_init(|| async {
+            if self.store.has_blob(descriptor.digest) {
+                return Ok(());
+            }
+            let mut last = None;
+            for repository in self.origins(descriptor.digest) {
+                let meter = self.meter(progress, false);
+                match self.registry.fetch_blob(&repository, descriptor, &path, meter).await {
+                    Ok(()) => return Ok(()),
+                    Err(error) => last = Some(error),
+                }
+            }
+            Err(match last {
+                Some(error) => error.into(),
+                None => StepError::new(format!("blob `{}` is neither in the store nor in a known repository", descriptor.digest))
+                    .help("run again with `--no-reuse` to make it anew"),
+            })
+        })
+        .await?;
+        Ok(path)
+    }
+
+    /// Brings a blob into a repository: found, mounted, or sent from the store (fetched first where
+    /// it only lies in another registry). Of several repositories of one registry the first gets
+    /// the bytes, the others mount.
+    pub async fn push(
+        &self,
+        repository: &RepositoryName,
+        descriptor: &Descriptor,
+        progress: &Progress,
+    ) -> Result<(), StepError> {
+        let slot = self.pushes.slot((repository.clone(), descriptor.digest));
+        slot.get_or_try_init(|| async {
+            let first = self.first_pushes.slot((repository.registry.clone(), descriptor.digest));
+            let mut mine = false;
+            let holder = first
+                .get_or_try_init(|| async {
+                    mine = true;
+                    let origin = self
+                        .origins(descriptor.digest)
+                        .into_iter()
+                        .find(|o| o.registry == repository.registry && o != repository);
+                    self.push_once(repository, descriptor, origin.as_ref(), progress).await?;
+                    Ok::<_, StepError>(repository.clone())
+                })
+                .await?;
+            if !mine && holder != repository {
+                self.push_once(repository, descriptor, Some(holder), progress).await?;
+            }
+            Ok::<_, StepError>(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    async fn push_once(
+        &self,
+        repository: &RepositoryName,
+        descriptor: &Descriptor,
+        mount_from: Option<&RepositoryName>,
+        progress: &Progress,
+    ) -> Result<(), StepError> {
+        let local = self.store.has_blob(descriptor.digest);
+        let source = local.then(|| BlobSource::File(self.store.blob_path(descriptor.digest)));
+        let meter = self.meter(progress, true);
+        let result = self.registry.push_blob(repository, descriptor, mount_from, source, meter.clone()).await;
+        let upload = match result {
+            Err(error) if !local && matches!(error.kind, RegistryErrorKind::NotMounted) => {
+                let path = self.ensure(descriptor, progress).await?;
+                let source = Some(BlobSource::File(path));
+                self.registry.push_blob(repository, descriptor, mount_from, source, meter).await?
+            }
+            other => other?,
+        };
+        self.count(upload);
+        self.add_origin(descriptor.digest, repository);
+        Ok(())
+    }
+
+    /// Sends a small document as a blob.
+    pub async fn push_bytes(
+        &self,
+        repository: &RepositoryName,
+        descriptor: &Descriptor,
+        bytes: Bytes,
+    ) -> Result<(), StepError> {
+        let slot = self.pushes.slot((repository.clone(), descriptor.digest));
+        slot.get_or_try_init(|| async {
+            let silent: Progress = Arc::new(|_| {});
+            let source = Some(BlobSource::Bytes(bytes));
+            let meter = self.meter(&silent, true);
+            let upload = self.registry.push_blob(repository, descriptor, None, source, meter).await?;
+            self.count(upload);
+            Ok::<_, StepError>(())
+        })
+        .await?;
+        Ok(())
+    }
+
+    fn count(&self, upload: Upload) {
+        let counter = match upload {
+            Upload::Existed => &self.traffic.existed,
+            Upload::Mounted => &self.traffic.mounted,
+            Upload::Sent { .. } => &self.traffic.sent,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,68 @@
+//! Why a step failed.
+
+use crate::engine::EngineError;
+use crate::registry::{RegistryError, RegistryErrorKind};
+use crate::store::StoreError;
+
+/// A step that failed: a message, and where it is known what to do next.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct StepError {
+    /// The error with its causes.
+    pub message: String,
+    /// What to do next.
+    pub help: Option<String>,
+    /// Whether the environment (engine, registry, credentials) is at fault, not the cell.
+    pub environment: bool,
+}
+
+impl StepError {
+    /// A failure of the step itself.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self { message: message.into(), help: None, environment: false }
+    }
+
+    /// Adds what to do next.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help = Some(help.into());
+        self
+    }
+}
+
+impl From<StoreError> for StepError {
+    fn from(error: StoreError) -> Self {
+        Self { message: error.to_string(), help: None, environment: true }
+    }
+}
+
+impl From<EngineError> for StepError {
+    fn from(error: EngineError) -> Self {
+        let (help, environment) = match &error {
+            EngineError::Unreachable { .. } => {
+                (Some("start a Docker engine, or point DOCKER_HOST at one".to_owned()), true)
+            }
+            EngineError::TimedOut(_) => (Some("raise the step's `timeout`, or see its log".to_owned()), false),
+            EngineError::NoSuchPath(_) => {
+                (Some("correct `keep`, or the script that should make the path".to_owned()), false)
+            }
+            _ => (None, false),
+        };
+        Self { message: error.to_string(), help, environment }
+    }
+}
+
+impl From<RegistryError> for StepError {
+    fn from(error: RegistryError) -> Self {
+        let (help, environment) = match &error.kind {
+            RegistryErrorKind::Denied(_) => {
+                (Some("log in to the registry (`docker login`), or check the account's rights".to_owned()), true)
+            }
+            RegistryErrorKind::Transport(_) => {
+                (Some("check that the registry is up and its name is right, then run again".to_owned()), true)
+            }
+            _ => (None, false),
+        };
+        Self { message: error.to_string(), help, environment }
+    }
+}

@@ -1,0 +1,154 @@
+//! Which step is next: a synchronous state machine, tested without a runtime.
+
+use std::collections::BinaryHeap;
+
+use crate::plan::{Action, Actions, Class, Plan, StepId, priorities};
+
+/// How many steps of each class may run at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Containers.
+    pub containers: usize,
+    /// Transfers.
+    pub transfers: usize,
+    /// CPU-bound work.
+    pub cpu: usize,
+}
+
+impl Limits {
+    fn of(&self, class: Class) -> usize {
+        match class {
+            Class::Container => self.containers,
+            Class::Transfer => self.transfers,
+            Class::Cpu => self.cpu,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting { needs: u32 },
+    Ready,
+    Running,
+    Done,
+    Lost,
+}
+
+/// Steps that wait, run and have ended.
+#[derive(Debug)]
+pub struct Schedule<'p> {
+    plan: &'p Plan,
+    states: Vec<State>,
+    ready: [BinaryHeap<(u64, std::cmp::Reverse<StepId>)>; 3],
+    running: [usize; 3],
+    limits: Limits,
+    priorities: Vec<u64>,
+    open: usize,
+    stopped: bool,
+}
+
+impl<'p> Schedule<'p> {
+    /// All steps whose action is [`Action::Run`] wait; the others count as done.
+    pub fn new(plan: &'p Plan, actions: &Actions, limits: Limits) -> Self {
+        let mut schedule = Self {
+            plan,
+            states: vec![State::Done; plan.graph.node_count()],
+            ready: Default::default(),
+            running: [0; 3],
+            limits,
+            priorities: priorities(plan),
+            open: 0,
+            stopped: false,
+        };
+        for (id, _) in plan.steps().filter(|(id, _)| actions.of(*id) == Action::Run) {
+            let needs = plan.needs(id).iter().filter(|n| actions.of(**n) == Action::Run).count() as u32;
+            schedule.states[id.0 as usize] = State::Waiting { needs };
+            schedule.open += 1;
+            if needs == 0 {
+                schedule.make_ready(id);
+            }
+        }
+        schedule
+    }
+
+    fn make_ready(&mut self, id: StepId) {
+        self.states[id.0 as usize] = State::Ready;
+        let class = self.plan.step(id).class as usize;
+        self.ready[class].push((self.priorities[id.0 as usize], std::cmp::Reverse(id)));
+    }
+
+    /// Takes the next step that may start: of each class within its limit, longest path first.
+    pub fn start(&mut self) -> Option<StepId> {
+        if self.stopped {
+            return None;
+        }
+        for class in [Class::Container, Class::Transfer, Class::Cpu] {
+            let slot = class as usize;
+            if self.running[slot] >= self.limits.of(class) {
+                continue;
+            }
+            while let Some((_, std::cmp::Reverse(id))) = self.ready[slot].pop() {
+                if self.states[id.0 as usize] == State::Ready {
+                    self.states[id.0 as usize] = State::Running;
+                    self.running[slot] += 1;
+                    return Some(id);
+                }
+            }
+        }
+        None
+    }
+
+    /// A step has ended. On failure returns what can no longer be done because of it, in order.
+    pub fn finish(&mut self, id: StepId, success: bool) -> Vec<StepId> {
+        debug_assert_eq!(self.states[id.0 as usize], State::Running);
+        self.running[self.plan.step(id).class as usize] -= 1;
+        self.states[id.0 as usize] = State::Done;
+        self.open -= 1;
+        if !success {
+            return self.lose_dependents(id);
+        }
+        for dependent in self.plan.dependents(id) {
+            if let State::Waiting { needs } = &mut self.states[dependent.0 as usize] {
+                *needs -= 1;
+                if *needs == 0 {
+                    self.make_ready(dependent);
+                }
+            }
+        }
+        Vec::new()
+    }
+
+    fn lose_dependents(&mut self, id: StepId) -> Vec<StepId> {
+        let mut lost = Vec::new();
+        let mut stack = self.plan.dependents(id);
+        while let Some(dependent) = stack.pop() {
+            if matches!(self.states[dependent.0 as usize], State::Waiting { .. }) {
+                self.states[dependent.0 as usize] = State::Lost;
+                self.open -= 1;
+                lost.push(dependent);
+                stack.extend(self.plan.dependents(dependent));
+            }
+        }
+        lost.sort_unstable();
+        lost
+    }
+
+    /// Starts nothing more. What runs goes on.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+    }
+
+    /// Whether nothing runs and nothing can start.
+    pub fn is_over(&self) -> bool {
+        self.running.iter().all(|n| *n == 0) && (self.open == 0 || self.stopped)
+    }
+
+    /// Steps that were never started.
+    pub fn unstarted(&self) -> Vec<StepId> {
+        self.plan
+            .steps()
+            .map(|(id, _)| id)
+            .filter(|id| matches!(self.states[id.0 as usize], State::Waiting { .. } | State::Ready))
+            .collect()
+    }
+}

@@ -1,0 +1,297 @@
+//! The local store: blobs in an OCI image layout, records and layer indexes in SQLite.
+//!
+//! Blobs are written through temporary files and renamed, so that a killed process leaves no half
+//! of one. Two processes may share a store. Main type: [`Store`].
+
+mod record;
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::oci::{Digest, Hasher};
+pub use record::{CheckRecord, ImageRecord, LayerRecord, Record};
+
+/// The store could not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// A file or directory.
+    #[error("failed to {action} `{path}`: {source}")]
+    File {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// The database.
+    #[error("failed to {action} in the store's database: {source}")]
+    Database {
+        /// What was tried.
+        action: &'static str,
+        /// The cause.
+        source: rusqlite::Error,
+    },
+    /// A store of a later railyard.
+    #[error("the store `{path}` has format {found}, this railyard knows format {known}")]
+    Format {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The latest known.
+        known: i64,
+    },
+}
+
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE records (
+        key BLOB PRIMARY KEY,
+        value TEXT NOT NULL,
+        created INTEGER NOT NULL DEFAULT (unixepoch())
+    ) WITHOUT ROWID;
+    CREATE TABLE indexes (
+        blob BLOB PRIMARY KEY,
+        diff_id BLOB NOT NULL,
+        entries BLOB NOT NULL
+    ) WITHOUT ROWID;
+"];
+
+/// Blobs, records and layer indexes under one directory.
+pub struct Store {
+    root: PathBuf,
+    database: Mutex<Connection>,
+}
+
+impl Store {
+    /// Opens a store, making it where there is none.
+    ///
+    /// # Errors
+    /// When the directory cannot be written or holds a store of a later format.
+    pub fn open(root: &Path) -> Result<Self, StoreError> {
+        for directory in [root.join("blobs/sha256"), root.join("tmp"), root.join("logs")] {
+            fs::create_dir_all(&directory).map_err(file("create", &directory))?;
+        }
+        let layout = root.join("oci-layout");
+        if !layout.exists() {
+            fs::write(&layout, "{\"imageLayoutVersion\":\"1.0.0\"}").map_err(file("write", &layout))?;
+        }
+        let path = root.join("store.sqlite");
+        let database = Connection::open(&path).map_err(database("open"))?;
+        database.busy_timeout(Duration::from_secs(30)).map_err(self::database("configure"))?;
+        database
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
+            .map_err(self::database("configure"))?;
+        let store = Self { root: root.to_owned(), database: Mutex::new(database) };
+        store.migrate()?;
+        Ok(store)
+    }
+
+    fn migrate(&self) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection
+            .transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)
+            .map_err(database("migrate"))?;
+        let found: i64 = transaction
+            .query_row("PRAGMA user_version", [], |row| row.get(0))
+            .map_err(database("read the format"))?;
+        let known = MIGRATIONS.len() as i64;
+        if found > known {
+            return Err(StoreError::Format { path: self.root.clone(), found, known });
+        }
+        for (number, migration) in MIGRATIONS.iter().enumerate().skip(found as usize) {
+            transaction.execute_batch(migration).map_err(database("migrate"))?;
+            transaction
+                .pragma_update(None, "user_version", number as i64 + 1)
+                .map_err(database("migrate"))?;
+        }
+        transaction.commit().map_err(database("migrate"))
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.database.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// The directory of the store.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where temporary files go; the same file system as the blobs.
+    pub fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// Where a blob is, or would be.
+    pub fn blob_path(&self, digest: Digest) -> PathBuf {
+        self.root.join("blobs/sha256").join(digest.hex())
+    }
+
+    /// Whether a blob is there.
+    pub fn has_blob(&self, digest: Digest) -> bool {
+        self.blob_path(digest).exists()
+    }
+
+    /// The bytes of a small blob, if it is there.
+    ///
+    /// # Errors
+    /// When it is there but cannot be read.
+    pub fn blob(&self, digest: Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        let path = self.blob_path(digest);
+        match fs::read(&path) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(file("read", &path)(error)),
+        }
+    }
+
+    /// Stores bytes and returns their digest.
+    ///
+    /// # Errors
+    /// When the blob cannot be written.
+    pub fn put_bytes(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        if self.has_blob(digest) {
+            return Ok(digest);
+        }
+        let mut temporary = self.temporary_file()?;
+        temporary.write_all(bytes).map_err(file("write", temporary.path()))?;
+        self.put_file(temporary, digest)?;
+        Ok(digest)
+    }
+
+    /// A new temporary file on the store's file system, deleted unless it is put.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub fn temporary_file(&self) -> Result<tempfile::NamedTempFile, StoreError> {
+        let directory = self.temporary();
+        tempfile::NamedTempFile::new_in(&directory).map_err(file("create a file in", &directory))
+    }
+
+    /// Makes a temporary file the blob with this digest, which the caller has computed.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn put_file(&self, temporary: tempfile::NamedTempFile, digest: Digest) -> Result<(), StoreError> {
+        use std::os::unix::fs::PermissionsExt;
+        let path = self.blob_path(digest);
+        let readable = fs::Permissions::from_mode(0o644);
+        temporary.as_file().set_permissions(readable).map_err(file("set the mode of", temporary.path()))?;
+        temporary.persist(&path).map_err(|e| file("write", &path)(e.error))?;
+        Ok(())
+    }
+
+    /// Hashes a file; for blobs that came from elsewhere.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn hash_file(path: &Path) -> Result<(Digest, u64), StoreError> {
+        let mut source = fs::File::open(path).map_err(file("open", path))?;
+        let mut hasher = Hasher::new();
+        let size = std::io::copy(&mut source, &mut hasher).map_err(file("read", path))?;
+        Ok((hasher.finish(), size))
+    }
+
+    /// The record under a key. One that a later railyard wrote counts as missing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn record(&self, key: &Digest) -> Result<Option<Record>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection
+            .prepare_cached("SELECT value FROM records WHERE key = ?1")
+            .map_err(database("look up a record"))?;
+        let text: Option<String> = statement
+            .query_row(params![key.as_bytes()], |row| row.get(0))
+            .optional()
+            .map_err(database("look up a record"))?;
+        Ok(text.and_then(|text| serde_json::from_str(&text).ok()))
+    }
+
+    /// Writes a record, over what was there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn put_record(&self, key: &Digest, record: &Record) -> Result<(), StoreError> {
+        let text = serde_json::to_string(record).expect("records have no failing values");
+        self.connection()
+            .prepare_cached("INSERT OR REPLACE INTO records (key, value) VALUES (?1, ?2)")
+            .and_then(|mut statement| statement.execute(params![key.as_bytes(), text]))
+            .map_err(database("write a record"))?;
+        Ok(())
+    }
+
+    /// The encoded index of a layer blob and the layer's diff ID.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn index(&self, blob: &Digest) -> Result<Option<(Digest, Vec<u8>)>, StoreError> {
+        let row: Option<([u8; 32], Vec<u8>)> = self
+            .connection()
+            .prepare_cached("SELECT diff_id, entries FROM indexes WHERE blob = ?1")
+            .and_then(|mut s| {
+                s.query_row(params![blob.as_bytes()], |r| Ok((r.get(0)?, r.get(1)?))).optional()
+            })
+            .map_err(database("look up an index"))?;
+        Ok(row.map(|(diff_id, entries)| (Digest::from(diff_id), entries)))
+    }
+
+    /// Writes the encoded index of a layer blob.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn put_index(&self, blob: &Digest, diff_id: &Digest, entries: &[u8]) -> Result<(), StoreError> {
+        self.connection()
+            .prepare_cached("INSERT OR REPLACE INTO indexes (blob, diff_id, entries) VALUES (?1, ?2, ?3)")
+            .and_then(|mut s| s.execute(params![blob.as_bytes(), diff_id.as_bytes(), entries]))
+            .map_err(database("write an index"))?;
+        Ok(())
+    }
+}
+
+fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::File { action, path, source }
+}
+
+fn database(action: &'static str) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    move |source| StoreError::Database { action, source }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blobs_records_and_indexes_outlive_the_store() {
+        let directory = tempfile::tempdir().unwrap();
+        let key = Digest::of(b"key");
+        let record = Record::Check(CheckRecord { passed: true, seconds: 1.5 });
+        let digest = {
+            let store = Store::open(directory.path()).unwrap();
+            store.put_record(&key, &record).unwrap();
+            store.put_index(&key, &key, b"entries").unwrap();
+            store.put_bytes(b"blob").unwrap()
+        };
+        let store = Store::open(directory.path()).unwrap();
+        assert_eq!(store.blob(digest).unwrap().unwrap(), b"blob");
+        assert_eq!(store.record(&key).unwrap().unwrap(), record);
+        assert_eq!(store.index(&key).unwrap().unwrap().1, b"entries");
+        assert_eq!(store.record(&digest).unwrap(), None);
+    }
+
+    #[test]
+    fn a_store_of_a_later_format_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Store::open(directory.path()).unwrap());
+        let database = Connection::open(directory.path().join("store.sqlite")).unwrap();
+        database.pragma_update(None, "user_version", 99).unwrap();
+        assert!(matches!(Store::open(directory.path()), Err(StoreError::Format { found: 99, .. })));
+    }
+}

@@ -1,0 +1,53 @@
+//! What is remembered under a content key.
+
+use serde::{Deserialize, Serialize};
+
+use crate::oci::{Descriptor, DiffId};
+
+/// The result of a step.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Record {
+    /// Of an artifact, a setup step or a placed layer.
+    Layer(LayerRecord),
+    /// Of an assembly.
+    Image(ImageRecord),
+    /// Of a check; under the hash of image digest and check.
+    Check(CheckRecord),
+}
+
+/// A layer blob.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerRecord {
+    /// The stored (compressed) blob; `None` for a setup step that changed nothing.
+    pub blob: Option<Descriptor>,
+    /// Hash of the uncompressed tar.
+    pub diff_id: Option<DiffId>,
+    /// Milliseconds it took to make.
+    #[serde(default)]
+    pub millis: u64,
+}
+
+/// A finished image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// Its manifest.
+    pub manifest: Descriptor,
+    /// Its configuration.
+    pub config: Descriptor,
+    /// Its layers, lowest first.
+    pub layers: Vec<Descriptor>,
+    /// Text of the manifest, from which it is pushed again.
+    pub manifest_json: String,
+    /// Text of the configuration.
+    pub config_json: String,
+}
+
+/// A check that was run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CheckRecord {
+    /// Whether it passed; failures are not remembered across runs.
+    pub passed: bool,
+    /// How long it took.
+    pub seconds: f64,
+}
