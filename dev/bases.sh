@@ -112,7 +112,7 @@ make_java() { # work-directory -> tar
   unpack_packages bookworm java17 openjdk-17-jre-headless
   mkdir -p "$l"
   cp -a "$p"/usr/lib/jvm/java-17-openjdk-amd64/. "$l/"
-  rm -rf "$l/man" "$l/docs" "$l/src.zip"
+  rm -rf "$l/man" "$l/docs" "$l/src.zip" "$l/lib/ct.sym"
   # its configuration lies in /etc there
   while read -r f; do
     t=$(readlink "$f")

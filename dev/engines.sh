@@ -179,7 +179,7 @@ engine_start() { # debian|current
   if pid=$(engine_pid "$name"); then
     # a running dockerd brings its containerd back by itself
     if wait_for "$([ -S "$sock" ] && echo 20 || echo 2)" socket_answers "$sock" &&
-      wait_for 15 engine_containerd_pid "$name"; then
+      wait_for 30 engine_healthy "$name"; then
       return 0
     fi
     log "engine $name (pid $pid) does not answer, starting it anew"
@@ -195,7 +195,7 @@ engine_start() { # debian|current
     "--pidfile=$d/docker.pid" -H "unix://$sock" -G root --exec-opt native.cgroupdriver=cgroupfs \
     --cgroup-parent "/$(engine_cgroup "$name")" --bridge "$(engine_bridge "$name")" --mtu "$(uplink_mtu)" \
     --iptables=false --ip6tables=false --ip-masq=false --userland-proxy-path "$d/bin/docker-proxy"
-  wait_for 60 socket_answers "$sock" || {
+  wait_for 60 engine_healthy "$name" || {
     tail -5 "$LOGS/engine-$name.log" >&2
     die "engine $name does not answer, see $LOGS/engine-$name.log"
   }

@@ -7,9 +7,16 @@ DEV_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 STATE=$(realpath -m -- "${RAILYARD_DEV_STATE:-/var/tmp/railyard-dev}")
 REGISTRY=${RAILYARD_DEV_REGISTRY:-127.0.0.1:5000}
-FILES_PORT=${RAILYARD_DEV_FILES_PORT:-8099}
-BRIDGE=${RAILYARD_DEV_BRIDGE:-ryd}     # bridges are called ${BRIDGE}0 and ${BRIDGE}1
-NET=${RAILYARD_DEV_NET:-10.213}        # first two octets of the containers' addresses
+# These three stay what they were when the state directory was made, unless given.
+FILES_PORT=8099
+BRIDGE=ryd                             # bridges are called ${BRIDGE}0 and ${BRIDGE}1
+NET=10.213                             # first two octets of the containers' addresses
+if [ -f "$STATE/settings" ]; then
+  read -r FILES_PORT BRIDGE NET <"$STATE/settings" || true
+fi
+FILES_PORT=${RAILYARD_DEV_FILES_PORT:-${FILES_PORT:-8099}}
+BRIDGE=${RAILYARD_DEV_BRIDGE:-${BRIDGE:-ryd}}
+NET=${RAILYARD_DEV_NET:-${NET:-10.213}}
 
 # One short name per state directory: marks cgroups, bridges and firewall rules.
 ID=$(printf '%s' "$STATE" | cksum | awk '{printf "%08x", $1}')
@@ -130,6 +137,7 @@ end_process() { # pid [seconds]: TERM, then KILL
   local pid=$1 start n=$((${2:-15} * 10))
   start=$(start_time "$pid") || return 0
   signal_same TERM "$pid" "$start" || return 0
+  signal_same CONT "$pid" "$start" || true
   while [ "$n" -gt 0 ]; do
     [ "$(start_time "$pid")" = "$start" ] || return 0
     sleep 0.1
@@ -181,6 +189,10 @@ engine_cgroup() { echo "ryd-$ID-$1"; }
 engine_pid() { find_daemon "$(engine_dir "$1")/pid" dockerd "--pidfile=$(engine_dir "$1")/docker.pid"; }
 engine_containerd_pid() {
   find_daemon "$(engine_dir "$1")/containerd.pid" containerd "$(engine_dir "$1")/exec/containerd/containerd.toml"
+}
+# dockerd reports its containerd only while it is connected to it
+engine_healthy() {
+  curl -fsS -m 5 --unix-socket "$(engine_socket "$1")" http://localhost/version 2>/dev/null | grep -q '"Name":"containerd"'
 }
 engine_up() { engine_pid "$1" >/dev/null && socket_answers "$(engine_socket "$1")"; }
 socket_answers() { # path

@@ -119,7 +119,7 @@ link_programs() {
   write_program skopeo <<SH
 #!/bin/sh
 export LD_LIBRARY_PATH="$b/usr/lib/x86_64-linux-gnu\${LD_LIBRARY_PATH:+:\$LD_LIBRARY_PATH}"
-export CONTAINERS_REGISTRIES_CONF="\${CONTAINERS_REGISTRIES_CONF:-$STATE/containers/registries.conf}"
-exec "$b/usr/bin/skopeo" --policy "$STATE/containers/policy.json" --registries.d "$STATE/containers/registries.d" "\$@"
+exec "$b/usr/bin/skopeo" --policy "$STATE/containers/policy.json" --registries.d "$STATE/containers/registries.d" \\
+  --registries-conf "$STATE/containers/registries.conf" "\$@"
 SH
 }

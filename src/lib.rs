@@ -4,12 +4,12 @@
 //! outcomes; `cli` wires it to files, the environment and the terminal.
 
 pub mod engine;
-pub mod event;
 pub mod lock;
 pub mod manifest;
 pub mod matrix;
 pub mod oci;
 pub mod plan;
 pub mod registry;
+pub mod report;
 pub mod run;
 pub mod store;

@@ -1,3 +1,5 @@
 //! The `railyard` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    railyard::cli::main()
+}

@@ -242,6 +242,17 @@ impl Store {
         Ok(row.map(|(diff_id, entries)| (Digest::from(diff_id), entries)))
     }
 
+    /// Whether the index of a layer blob is there.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn has_index(&self, blob: &Digest) -> Result<bool, StoreError> {
+        self.connection()
+            .prepare_cached("SELECT 1 FROM indexes WHERE blob = ?1")
+            .and_then(|mut s| s.exists(params![blob.as_bytes()]))
+            .map_err(database("look up an index"))
+    }
+
     /// Writes the encoded index of a layer blob.
     ///
     /// # Errors

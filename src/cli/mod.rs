@@ -1,0 +1,163 @@
+//! The command line: clap, files and environment, wiring. Decides nothing about images.
+
+mod build;
+mod exit;
+mod load;
+mod plan;
+mod settings;
+
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
+pub use exit::Exit;
+
+/// A declarative build-matrix engine for container images.
+#[derive(Debug, Parser)]
+#[command(name = "railyard", version, max_term_width = 100)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    project: ProjectArguments,
+}
+
+/// Where the project is and what is changed from outside.
+#[derive(Debug, Args)]
+struct ProjectArguments {
+    /// The manifest.
+    #[arg(short, long, global = true, default_value = "builds.toml", env = "RAILYARD_FILE")]
+    file: PathBuf,
+    /// Sets a variable of `[vars]`.
+    #[arg(long = "var", global = true, value_name = "NAME=VALUE")]
+    vars: Vec<String>,
+    /// Sets variables of `[vars]` from a TOML file of `name = "value"` lines.
+    #[arg(long = "vars", global = true, value_name = "FILE", env = "RAILYARD_VARS")]
+    vars_file: Option<PathBuf>,
+    /// Push prefix (registry and path), instead of the project's.
+    #[arg(long, global = true, env = "RAILYARD_REPOSITORY")]
+    repository: Option<String>,
+    /// The lock; `builds.lock` beside the manifest unless given.
+    #[arg(long, global = true, value_name = "FILE", env = "RAILYARD_LOCK")]
+    lock: Option<PathBuf>,
+    /// The local store; a directory in the user's cache unless given.
+    #[arg(long, global = true, value_name = "DIR", env = "RAILYARD_STORE")]
+    store: Option<PathBuf>,
+    /// Only these cells: `image=GLOB,AXIS=GLOB,…`; may be given several times.
+    #[arg(long, global = true, value_name = "CONDITIONS")]
+    only: Vec<String>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads the manifest and reports every mistake.
+    Check {
+        /// One line a mistake: `file:line:column: error[code]: message`.
+        #[arg(long)]
+        plain: bool,
+    },
+    /// Prints the JSON Schema of the manifest, for editors.
+    Schema,
+    /// Prints what would be built, without building anything.
+    Plan {
+        /// Ask nobody: neither engine nor network.
+        #[arg(long)]
+        offline: bool,
+        /// The form of the output.
+        #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
+        format: PlanFormat,
+    },
+    /// Builds every cell that is not current, and delivers it.
+    Build(Box<BuildArguments>),
+    /// Moves the lock's entries to what their references mean now.
+    Update {
+        /// Only entries whose reference or URL contains one of these texts.
+        names: Vec<String>,
+        /// Say what would move, and write nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+    /// Prints a completion script.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum PlanFormat {
+    Table,
+    Json,
+    Dot,
+    Mermaid,
+}
+
+/// Options of `build`.
+#[derive(Debug, Args)]
+struct BuildArguments {
+    /// Push to the registry and move tags.
+    #[arg(long)]
+    push: bool,
+    /// Load into the engine under the images' references.
+    #[arg(long)]
+    load: bool,
+    /// Write to `oci:DIR` or `docker-archive:FILE`; may be given several times.
+    #[arg(long, value_name = "FORM:PATH")]
+    output: Vec<String>,
+    /// Refuse to add to the lock.
+    #[arg(long)]
+    locked: bool,
+    /// Containers at a time; the number of CPUs unless given.
+    #[arg(short, long, value_name = "N")]
+    jobs: Option<usize>,
+    /// Start nothing more after the first failure.
+    #[arg(long)]
+    fail_fast: bool,
+    /// Leave the checks out.
+    #[arg(long)]
+    no_checks: bool,
+    /// Make everything anew, whatever is known.
+    #[arg(long)]
+    no_reuse: bool,
+    /// Do not ask or fill the cache repository.
+    #[arg(long)]
+    no_cache: bool,
+    /// Write `json:FILE` or `junit:FILE`; may be given several times.
+    #[arg(long, value_name = "FORM:FILE")]
+    report: Vec<String>,
+    /// How progress is shown.
+    #[arg(long, value_enum, default_value_t = Progress::Auto)]
+    progress: Progress,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Progress {
+    /// Bars on a terminal, plain lines elsewhere.
+    Auto,
+    /// Bars.
+    Bars,
+    /// Plain lines.
+    Plain,
+    /// Nothing but the closing table.
+    Quiet,
+}
+
+/// Runs the program with the process's arguments.
+pub fn main() -> std::process::ExitCode {
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Check { plain } => plan::check(&arguments.project, plain),
+        Command::Schema => plan::schema(),
+        Command::Plan { offline, format } => plan::plan(&arguments.project, offline, format),
+        Command::Build(build) => build::build(&arguments.project, &build),
+        Command::Update { names, dry_run } => build::update(&arguments.project, &names, dry_run),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "railyard", &mut script);
+            exit::print(&String::from_utf8_lossy(&script))
+        }
+    };
+    match result {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(exit) => exit.report(),
+    }
+}

@@ -1,0 +1,52 @@
+//! What people and other programs see: progress, the closing table, reports, views of a plan.
+//!
+//! Reporters consume [`Event`](crate::event::Event)s; nothing here decides anything.
+
+mod bars;
+mod junit;
+mod plain;
+mod plan_view;
+mod summary;
+
+pub use bars::Bars;
+pub use junit::junit;
+pub use plain::Plain;
+pub use plan_view::{dot, mermaid, table};
+pub use summary::{failures, summary};
+
+use crate::event::Event;
+
+/// Shows a run as it goes, on standard error.
+pub trait Reporter: Send {
+    /// Takes one event, in order.
+    fn event(&mut self, event: &Event);
+    /// Clears what is only there while the run goes on.
+    fn finish(&mut self);
+}
+
+/// Shows nothing.
+pub struct Quiet;
+
+impl Reporter for Quiet {
+    fn event(&mut self, _: &Event) {}
+    fn finish(&mut self) {}
+}
+
+/// Bytes for people: `12.3 MB`.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1_000 => format!("{count} B"),
+        1_000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
+        _ => format!("{:.2} GB", count as f64 / 1e9),
+    }
+}
+
+/// A duration for people: `0.3 s`, `48 s`, `2 m 05 s`.
+pub fn seconds(seconds: f64) -> String {
+    if seconds < 10.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    if whole < 60 { format!("{whole} s") } else { format!("{} m {:02} s", whole / 60, whole % 60) }
+}

@@ -1,0 +1,103 @@
+//! Views of a plan document: table, Graphviz, Mermaid.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use crate::plan::{Action, PlanDocument, StepDocument};
+
+/// Cells and distinct steps for people.
+pub fn table(plan: &PlanDocument) -> String {
+    let mut text = String::new();
+    let _ = writeln!(text, "{} for {}", plan.project, plan.platform);
+    let _ = writeln!(text, "\nCELLS");
+    for cell in plan.cells.iter() {
+        let reference = cell.references.first().map(String::as_str).unwrap_or("-");
+        let action = match plan.steps[cell.assemble as usize].action {
+            Action::Run => "build",
+            Action::Reuse => "known",
+            Action::Skip => "skip",
+        };
+        let note = if cell.chosen { "" } else { "  (needed by others)" };
+        let _ = writeln!(text, "{action}  {}  {reference}{note}", cell.name);
+    }
+    let _ = writeln!(text, "\nSTEPS");
+    let mut shown: Vec<&StepDocument> = plan
+        .steps
+        .iter()
+        .filter(|s| matches!(s.kind, "resolve" | "index" | "artifact" | "setup" | "check"))
+        .collect();
+    shown.sort_by_key(|s| (rank(s.kind), s.id));
+    for step in shown.iter().filter(|s| s.kind != "check") {
+        let action = match step.action {
+            Action::Run => "run",
+            Action::Reuse => "reuse",
+            Action::Skip => "skip",
+        };
+        let pending = if step.provisional { "  (not locked yet)" } else { "" };
+        let _ = writeln!(text, "{action:<5}  {:<8}  x{:<4} {}{pending}", step.kind, step.asked, step.label);
+    }
+    let totals = &plan.totals;
+    let _ = writeln!(text, "\nTOTALS");
+    let _ = writeln!(
+        text,
+        "{} cells ask for {} steps; {} are distinct, {} to run, {} to reuse",
+        totals.cells, totals.asked, totals.steps, totals.run, totals.reuse
+    );
+    let kinds: Vec<String> = totals
+        .by_kind
+        .iter()
+        .map(|(kind, n)| format!("{kind} {}/{n}", totals.run_by_kind.get(kind).copied().unwrap_or(0)))
+        .collect();
+    let _ = writeln!(text, "to run of distinct: {}", kinds.join(", "));
+    let _ = writeln!(text, "\nCRITICAL PATH");
+    for id in &plan.critical_path {
+        let step = &plan.steps[*id as usize];
+        let _ = writeln!(text, "{:<8}  {}", step.kind, step.label);
+    }
+    text
+}
+
+fn rank(kind: &str) -> u8 {
+    match kind {
+        "resolve" => 0,
+        "index" => 1,
+        "artifact" => 2,
+        "setup" => 3,
+        _ => 4,
+    }
+}
+
+/// The DAG for Graphviz.
+pub fn dot(plan: &PlanDocument) -> String {
+    let mut text = String::from("digraph plan {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n");
+    for step in &plan.steps {
+        let label = format!("{}\\n{}", step.kind, step.label.replace('\\', "\\\\").replace('"', "\\\""));
+        let style = match step.action {
+            Action::Run => "solid",
+            Action::Reuse => "dashed",
+            Action::Skip => "dotted",
+        };
+        let _ = writeln!(text, "  s{} [label=\"{label}\", style={style}];", step.id);
+        for need in &step.needs {
+            let _ = writeln!(text, "  s{need} -> s{};", step.id);
+        }
+    }
+    text.push_str("}\n");
+    text
+}
+
+/// The DAG for Mermaid.
+pub fn mermaid(plan: &PlanDocument) -> String {
+    let mut text = String::from("flowchart LR\n");
+    let classes: BTreeMap<Action, &str> =
+        [(Action::Run, "run"), (Action::Reuse, "reuse"), (Action::Skip, "skip")].into();
+    for step in &plan.steps {
+        let label = step.label.replace('"', "#quot;").replace(['<', '>'], "");
+        let _ = writeln!(text, "  s{}[\"{}: {label}\"]:::{}", step.id, step.kind, classes[&step.action]);
+        for need in &step.needs {
+            let _ = writeln!(text, "  s{need} --> s{}", step.id);
+        }
+    }
+    text.push_str("  classDef reuse stroke-dasharray: 4 4\n  classDef skip stroke-dasharray: 1 4,color:#888\n");
+    text
+}

@@ -1,0 +1,84 @@
+//! The cache repository: records and their blobs, shared between machines.
+//!
+//! A record is an OCI artifact under the tag `k-` + key: its layers are the record's blobs, so that
+//! the registry's garbage collection keeps them, and its text is an annotation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::blobs::Blobs;
+use super::error::StepError;
+use crate::oci::{
+    Descriptor, Digest, ImageManifest, MEDIA_EMPTY, MEDIA_MANIFEST, RepositoryName, to_canonical_json,
+};
+use crate::registry::{Progress, Registry};
+use crate::store::{Record, Store};
+
+const ARTIFACT_TYPE: &str = "application/vnd.railyard.record.v1+json";
+const ANNOTATION: &str = "io.railyard.record";
+
+/// Records in a repository.
+pub struct Cache {
+    repository: RepositoryName,
+    registry: Arc<dyn Registry>,
+    blobs: Arc<Blobs>,
+    store: Arc<Store>,
+}
+
+impl Cache {
+    /// In a repository.
+    pub fn new(
+        repository: RepositoryName,
+        registry: Arc<dyn Registry>,
+        blobs: Arc<Blobs>,
+        store: Arc<Store>,
+    ) -> Self {
+        Self { repository, registry, blobs, store }
+    }
+
+    fn tag(key: &Digest) -> String {
+        format!("k-{}", key.hex())
+    }
+
+    /// Looks a record up, and takes it over into the store.
+    pub async fn fetch(&self, key: &Digest) -> Result<Option<Record>, StepError> {
+        let reference = self.repository.tag(&Self::tag(key));
+        let Some((_, bytes)) = self.registry.manifest(&reference).await? else { return Ok(None) };
+        let Ok(manifest) = serde_json::from_slice::<ImageManifest>(&bytes) else { return Ok(None) };
+        if manifest.artifact_type.as_deref() != Some(ARTIFACT_TYPE) {
+            return Ok(None);
+        }
+        let text = manifest.annotations.get(ANNOTATION).map(String::as_str).unwrap_or_default();
+        let Ok(record) = serde_json::from_str::<Record>(text) else { return Ok(None) };
+        for layer in &manifest.layers {
+            self.blobs.add_origin(layer.digest, &self.repository);
+        }
+        self.store.put_record(key, &record)?;
+        Ok(Some(record))
+    }
+
+    /// Shares a record and its blobs.
+    pub async fn publish(&self, key: &Digest, record: &Record, progress: &Progress) -> Result<(), StepError> {
+        let layers: Vec<Descriptor> = match record {
+            Record::Layer(layer) => layer.blob.iter().cloned().collect(),
+            Record::Image(image) => image.layers.clone(),
+            Record::Check(_) => Vec::new(),
+        };
+        for layer in &layers {
+            self.blobs.push(&self.repository, layer, progress).await?;
+        }
+        let empty = Descriptor::new(MEDIA_EMPTY, Digest::of(b"{}"), 2);
+        self.blobs.push_bytes(&self.repository, &empty, Bytes::from_static(b"{}")).await?;
+        let text = serde_json::to_string(record).expect("records have no failing values");
+        let manifest = ImageManifest {
+            artifact_type: Some(ARTIFACT_TYPE.into()),
+            annotations: BTreeMap::from([(ANNOTATION.to_owned(), text)]),
+            ..ImageManifest::image(empty, layers)
+        };
+        let bytes = Bytes::from(to_canonical_json(&manifest));
+        let reference = self.repository.tag(&Self::tag(key));
+        Ok(self.registry.put_manifest(&reference, MEDIA_MANIFEST, bytes).await?)
+    }
+}

@@ -1,0 +1,241 @@
+//! The last steps of a cell: push, load, check, tags.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::archive::write_docker_archive;
+use super::error::StepError;
+use super::worker::{StepReport, StepValue, Worker};
+use crate::matrix::{CellId, ConcreteCommand, Source};
+use crate::oci::{Digest, MEDIA_MANIFEST, Reference};
+use crate::engine::{Collect, LineSink, RunRequest};
+use crate::event::Event;
+use crate::manifest::Network;
+use crate::plan::StepId;
+use crate::store::{CheckRecord, ImageRecord, Record};
+
+impl Worker {
+    /// Blobs, configuration and manifest by digest; nothing where every tag has the image already.
+    pub(super) async fn push(&self, id: StepId, cell: CellId) -> Result<StepReport, StepError> {
+        let image = self.image(cell)?;
+        let references = &self.cell(cell).references;
+        let digest = image.manifest.digest;
+        let mut behind = Vec::new();
+        for (position, reference) in references.iter().enumerate() {
+            let found = self.registry.head(reference).await?.map(|d| d.digest);
+            if found != Some(digest) {
+                behind.push((position, found));
+            }
+        }
+        let report = StepReport {
+            changed: !behind.is_empty(),
+            previous: behind.first().and_then(|(_, found)| *found),
+            notices: Vec::new(),
+        };
+        if !behind.is_empty() {
+            self.upload(id, cell, image).await?;
+        }
+        self.set(id, StepValue::Pushed(behind));
+        Ok(report)
+    }
+
+    async fn upload(&self, id: StepId, cell: CellId, image: &ImageRecord) -> Result<(), StepError> {
+        if let Source::Reference(reference) = &self.cell(cell).base {
+            // The base's own blobs may have to be mounted or fetched from where it lives.
+            let base = self.lock.images.get(reference).map(|i| i.digest);
+            let source = crate::plan::UsedSource::Reference(reference.clone());
+            self.images.resolve(&source, base).await?;
+        }
+        let mut repositories: Vec<_> = self.cell(cell).references.iter().map(|r| r.name.clone()).collect();
+        repositories.dedup();
+        let progress = self.progress(id);
+        for repository in &repositories {
+            let layers = image.layers.iter().map(|layer| self.blobs.push(repository, layer, &progress));
+            futures_util::future::try_join_all(layers).await?;
+            let config = Bytes::from(image.config_json.clone());
+            self.blobs.push_bytes(repository, &image.config, config).await?;
+            let reference = repository.digest(image.manifest.digest);
+            let manifest = Bytes::from(image.manifest_json.clone());
+            self.registry.put_manifest(&reference, MEDIA_MANIFEST, manifest).await?;
+        }
+        Ok(())
+    }
+
+    /// Moves the tags that do not point at the image.
+    pub(super) async fn tag(&self, cell: CellId) -> Result<StepReport, StepError> {
+        let image = self.image(cell)?;
+        let push = self.steps(cell).last.iter().find_map(|step| match self.value(*step) {
+            Some(StepValue::Pushed(behind)) => Some(behind.clone()),
+            _ => None,
+        });
+        for (position, _) in push.unwrap_or_default() {
+            let reference = &self.cell(cell).references[position];
+            let manifest = Bytes::from(image.manifest_json.clone());
+            self.registry.put_manifest(reference, MEDIA_MANIFEST, manifest).await?;
+        }
+        Ok(StepReport::default())
+    }
+
+    /// The image into the engine, under its references.
+    pub(super) async fn load(self: &Arc<Self>, id: StepId, cell: CellId) -> Result<StepReport, StepError> {
+        let image = self.image(cell)?.clone();
+        let references = self.cell(cell).references.clone();
+        let engine_id = self.load_image(id, &image, &references).await?;
+        self.set(id, StepValue::Engine(engine_id));
+        Ok(StepReport { changed: false, ..StepReport::default() })
+    }
+
+    pub(super) async fn load_image(
+        &self,
+        id: StepId,
+        image: &ImageRecord,
+        references: &[Reference],
+    ) -> Result<String, StepError> {
+        let progress = self.progress(id);
+        let ensured = image.layers.iter().map(|layer| self.blobs.ensure(layer, &progress));
+        futures_util::future::try_join_all(ensured).await?;
+        let archive = self.store.temporary_file()?;
+        let path = archive.path().to_owned();
+        let (store, parts) = (self.store.clone(), vec![(image.clone(), references.to_vec())]);
+        blocking(move || write_docker_archive(&store, &path, &parts)).await?;
+        Ok(self.engine.load(archive.path(), image.config.digest).await?)
+    }
+
+    /// The engine's id of a finished image.
+    async fn engine_image_of(&self, id: StepId, cell: CellId) -> Result<String, StepError> {
+        let steps = self.steps(cell);
+        for step in &steps.last {
+            match self.value(*step) {
+                Some(StepValue::Engine(engine_id)) => return Ok(engine_id.clone()),
+                Some(StepValue::Pushed(_)) => {
+                    let reference = self.cell(cell).references[0].name.digest(self.image(cell)?.manifest.digest);
+                    return self.pull(&reference).await;
+                }
+                _ => {}
+            }
+        }
+        let image = self.image(cell)?.clone();
+        self.load_image(id, &image, &[]).await
+    }
+
+    pub(super) async fn pull(&self, reference: &Reference) -> Result<String, StepError> {
+        let credentials = (self.settings.credentials)(reference.name.registry.clone()).await;
+        Ok(self.engine.pull(reference, &self.matrix.platform, credentials).await?)
+    }
+
+    /// Runs a check in the finished image.
+    pub(super) async fn check(
+        self: &Arc<Self>,
+        id: StepId,
+        cell: CellId,
+        position: usize,
+    ) -> Result<StepReport, StepError> {
+        let check = self.cell(cell).checks[position].clone();
+        let image = self.engine_image_of(id, cell).await?;
+        let begun = Instant::now();
+        let log = self.log(id);
+        let output = Arc::new(std::sync::Mutex::new(String::new()));
+        let request = self.request(image, &check.command, Collect::Nothing)?;
+        let (events, seen) = (self.emit(), output.clone());
+        let lines: LineSink = Box::new(move |line| {
+            let line = log.line(line);
+            if let Ok(mut seen) = seen.lock() {
+                seen.push_str(&line);
+                seen.push('\n');
+            }
+            let _ = events.send(Event::StepLine { step: id, line });
+        });
+        let run = self.engine.run(request, lines, Box::new(|_, _| Ok(()))).await?;
+        if run.out_of_memory {
+            return Err(out_of_memory(&check.command));
+        }
+        if run.exit_code != check.exit {
+            return Err(StepError::new(format!(
+                "check `{}` ended with exit code {}, wanted is {}",
+                check.name, run.exit_code, check.exit
+            ))
+            .help("the image's tags were not moved; see the check's output"));
+        }
+        if let Some(expect) = &check.expect {
+            let output = output.lock().map(|o| o.clone()).unwrap_or_default();
+            if !output.contains(expect.as_str()) {
+                return Err(StepError::new(format!("check `{}` did not print `{expect}`", check.name))
+                    .help("the image's tags were not moved; see the check's output"));
+            }
+        }
+        let record = CheckRecord { passed: true, seconds: begun.elapsed().as_secs_f64() };
+        self.store.put_record(&self.plan.step(id).key, &Record::Check(record))?;
+        Ok(StepReport::default())
+    }
+
+    /// A container request for a command, with its limits and secrets.
+    pub(super) fn request(
+        &self,
+        image: String,
+        command: &ConcreteCommand,
+        collect: Collect,
+    ) -> Result<RunRequest, StepError> {
+        let mut secrets = std::collections::BTreeMap::new();
+        for (file, variable) in &command.secrets {
+            let value = self.settings.secrets.get(variable).ok_or_else(|| {
+                StepError::new(format!("the secret `{file}` is not set"))
+                    .help(format!("set the environment variable `{variable}`"))
+            })?;
+            secrets.insert(file.clone(), value.clone());
+        }
+        let mut argv = command.shell.clone();
+        argv.push(command.script.clone());
+        let network = match command.limits.network {
+            None | Some(Network::Bridge) => "bridge",
+            Some(Network::Host) => "host",
+            Some(Network::None) => "none",
+        };
+        Ok(RunRequest {
+            image,
+            command: argv,
+            env: command.env.clone(),
+            user: command.user.clone(),
+            workdir: command.workdir.clone(),
+            memory: command.limits.memory,
+            cpus: command.limits.cpus,
+            network: network.into(),
+            timeout: command.limits.timeout,
+            caches: command.cache.iter().map(|dir| (dir.clone(), self.cache_volume(dir))).collect(),
+            secrets,
+            collect,
+            labels: self.labels(),
+        })
+    }
+
+    fn cache_volume(&self, directory: &str) -> String {
+        let name = format!("{}\n{directory}", self.matrix.project);
+        format!("railyard-cache-{}", Digest::of(name.as_bytes()).short())
+    }
+
+    /// The labels of this run's containers.
+    pub fn labels(&self) -> std::collections::BTreeMap<String, String> {
+        [("io.railyard.run".to_owned(), self.settings.run_id.clone())].into()
+    }
+}
+
+pub(super) fn out_of_memory(command: &ConcreteCommand) -> StepError {
+    let limit = command.limits.memory.map(|m| format!(" of {} MiB", m >> 20)).unwrap_or_default();
+    StepError::new(format!("the command was killed at its memory limit{limit}"))
+        .help("raise `memory` of the step or under `[limits]`")
+}
+
+/// Runs CPU or file work off the async threads.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
+) -> Result<T, StepError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| StepError::new(format!("a worker thread ended early: {e}")))?
+}
+
+pub(super) fn file_error(action: &str, path: &Path, error: &std::io::Error) -> StepError {
+    StepError::new(format!("failed to {action} `{}`: {error}", path.display()))
+}

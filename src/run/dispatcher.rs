@@ -1,0 +1,292 @@
+//! The one owner of a run's state: starts steps, hears of their ends, reports.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc;
+use tokio::task::{Id, JoinSet};
+
+use super::error::StepError;
+use super::schedule::{Limits, Schedule};
+use super::worker::{StepReport, Worker};
+use crate::event::{CellOutcome, CellSummary, Event, Failure, Outcome, Summary};
+use crate::matrix::Matrix;
+use crate::plan::{Action, Actions, CellSteps, Plan, StepId};
+
+/// How a run behaves.
+#[derive(Debug, Clone, Copy)]
+pub struct Behaviour {
+    /// Steps at a time, by class.
+    pub limits: Limits,
+    /// Start nothing more after the first failure.
+    pub fail_fast: bool,
+}
+
+struct Dispatcher<'a> {
+    matrix: &'a Matrix,
+    plan: &'a Plan,
+    worker: Arc<Worker>,
+    events: mpsc::UnboundedSender<Event>,
+    schedule: Schedule<'a>,
+    outcomes: Vec<Option<Outcome>>,
+    reports: Vec<Option<StepReport>>,
+    failures: Vec<Failure>,
+    failure_of: BTreeMap<StepId, String>,
+    open_steps: Vec<u32>,
+    cells: Vec<Option<CellSummary>>,
+    seconds: BTreeMap<&'static str, f64>,
+    run: BTreeMap<&'static str, usize>,
+    environment: bool,
+}
+
+/// What a run came to.
+#[derive(Debug)]
+pub struct RunEnd {
+    /// For people and reports.
+    pub summary: Summary,
+    /// Whether a failure was the environment's fault.
+    pub environment: bool,
+}
+
+/// Carries a plan out. Each message on `interrupts` is one Ctrl-C: the first starts nothing more,
+/// the second ends what runs.
+pub async fn dispatch(
+    matrix: &Matrix,
+    plan: &Plan,
+    actions: &Actions,
+    worker: Arc<Worker>,
+    behaviour: Behaviour,
+    events: mpsc::UnboundedSender<Event>,
+    mut interrupts: mpsc::UnboundedReceiver<()>,
+) -> RunEnd {
+    let begun = Instant::now();
+    let steps = plan.graph.node_count();
+    let mut dispatcher = Dispatcher {
+        matrix,
+        plan,
+        worker,
+        events,
+        schedule: Schedule::new(plan, actions, behaviour.limits),
+        outcomes: vec![None; steps],
+        reports: (0..steps).map(|_| None).collect(),
+        failures: Vec::new(),
+        failure_of: BTreeMap::new(),
+        open_steps: Vec::new(),
+        cells: vec![None; plan.cells.len()],
+        seconds: BTreeMap::new(),
+        run: BTreeMap::new(),
+        environment: false,
+    };
+    dispatcher.begin(actions);
+    let mut tasks: JoinSet<Result<StepReport, StepError>> = JoinSet::new();
+    let mut running: std::collections::HashMap<Id, (StepId, Instant)> = Default::default();
+    let mut interruptions = 0;
+    loop {
+        while let Some(id) = dispatcher.schedule.start() {
+            dispatcher.started(id);
+            let worker = dispatcher.worker.clone();
+            let handle = tasks.spawn(async move { worker.step(id).await });
+            running.insert(handle.id(), (id, Instant::now()));
+        }
+        if dispatcher.schedule.is_over() {
+            break;
+        }
+        tokio::select! {
+            Some(ended) = tasks.join_next_with_id() => {
+                let (task, result) = match ended {
+                    Ok((task, result)) => (task, result),
+                    Err(error) => {
+                        let message = if error.is_cancelled() { "interrupted".to_owned() } else { format!("a step panicked: {error}") };
+                        (error.id(), Err(StepError::new(message)))
+                    }
+                };
+                let Some((id, started)) = running.remove(&task) else { continue };
+                let failed = result.is_err();
+                dispatcher.finished(id, result, started.elapsed(), interruptions > 1);
+                if failed && behaviour.fail_fast {
+                    dispatcher.schedule.stop();
+                }
+            }
+            Some(()) = interrupts.recv() => {
+                interruptions += 1;
+                dispatcher.schedule.stop();
+                dispatcher.send(Event::Interrupted);
+                if interruptions > 1 {
+                    tasks.abort_all();
+                }
+            }
+        }
+    }
+    dispatcher.end(interruptions > 0, begun.elapsed())
+}
+
+impl Dispatcher<'_> {
+    fn send(&self, event: Event) {
+        // A reporter that is gone must not stop the run.
+        let _ = self.events.send(event);
+    }
+
+    fn begin(&mut self, actions: &Actions) {
+        for (id, _) in self.plan.steps() {
+            if actions.of(id) != Action::Run {
+                self.outcomes[id.0 as usize] = Some(Outcome::Reused);
+            }
+        }
+        self.open_steps = self
+            .plan
+            .cells
+            .iter()
+            .map(|cell| {
+                let last = cell.iter().flat_map(|c| &c.last);
+                last.filter(|s| actions.of(**s) == Action::Run).count() as u32
+            })
+            .collect();
+        let cells = self.plan.cells.iter().flatten().filter(|c| c.chosen).count();
+        self.send(Event::RunStarted { cells, steps: actions.count(Action::Run) });
+        for position in 0..self.plan.cells.len() {
+            if self.open_steps[position] == 0 {
+                self.close_cell(position);
+            }
+        }
+    }
+
+    fn started(&mut self, id: StepId) {
+        let step = self.plan.step(id);
+        self.send(Event::StepStarted {
+            step: id,
+            kind: step.kind.name(),
+            label: step.label.clone(),
+            class: step.class,
+        });
+    }
+
+    fn finished(
+        &mut self,
+        id: StepId,
+        result: Result<StepReport, StepError>,
+        duration: Duration,
+        aborted: bool,
+    ) {
+        let kind = self.plan.step(id).kind.name();
+        *self.seconds.entry(kind).or_default() += duration.as_secs_f64();
+        *self.run.entry(kind).or_default() += 1;
+        let (outcome, failure) = match result {
+            Ok(report) => {
+                for notice in &report.notices {
+                    self.send(Event::Notice(notice.clone()));
+                }
+                self.reports[id.0 as usize] = Some(report);
+                (Outcome::Succeeded, None)
+            }
+            Err(_) if aborted => (Outcome::Cancelled, None),
+            Err(error) => {
+                self.environment |= error.environment;
+                let failure = self.failure(id, error);
+                self.failures.push(failure.clone());
+                (Outcome::Failed, Some(failure))
+            }
+        };
+        self.outcomes[id.0 as usize] = Some(outcome);
+        if let Some(failure) = &failure {
+            self.failure_of.insert(id, failure.message.clone());
+        }
+        self.send(Event::StepFinished { step: id, outcome, duration, failure });
+        let lost = self.schedule.finish(id, outcome == Outcome::Succeeded);
+        let cause = self.failure_of.get(&id).cloned();
+        for step in &lost {
+            let skipped = if outcome == Outcome::Cancelled { Outcome::Cancelled } else { Outcome::Skipped };
+            self.outcomes[step.0 as usize] = Some(skipped);
+            if let Some(cause) = &cause {
+                self.failure_of.insert(*step, cause.clone());
+            }
+            self.send(Event::StepFinished { step: *step, outcome: skipped, duration: Duration::ZERO, failure: None });
+        }
+        self.close_cells(id, &lost);
+    }
+
+    fn failure(&self, id: StepId, error: StepError) -> Failure {
+        let (tail, log) = self.worker.log_of(id);
+        Failure {
+            step: self.plan.step(id).label.clone(),
+            message: error.message,
+            help: error.help,
+            tail,
+            log: log.map(|path| path.display().to_string()),
+        }
+    }
+
+    /// Ends the cells whose last steps have all ended.
+    fn close_cells(&mut self, id: StepId, lost: &[StepId]) {
+        for position in 0..self.plan.cells.len() {
+            let Some(cell) = &self.plan.cells[position] else { continue };
+            let ended = cell.last.iter().filter(|s| **s == id || lost.contains(s)).count() as u32;
+            if ended > 0 {
+                self.open_steps[position] -= ended;
+                if self.open_steps[position] == 0 {
+                    self.close_cell(position);
+                }
+            }
+        }
+    }
+
+    fn close_cell(&mut self, position: usize) {
+        let Some(steps) = &self.plan.cells[position] else { return };
+        if !steps.chosen || self.cells[position].is_some() {
+            return;
+        }
+        let summary = self.cell_summary(position, steps);
+        self.send(Event::CellFinished(summary.clone()));
+        self.cells[position] = Some(summary);
+    }
+
+    fn cell_summary(&self, position: usize, steps: &CellSteps) -> CellSummary {
+        let cell = &self.matrix.cells[position];
+        let outcomes: Vec<Option<Outcome>> =
+            steps.last.iter().map(|s| self.outcomes[s.0 as usize]).collect();
+        let failure = steps.last.iter().find_map(|s| self.failure_of.get(s).cloned());
+        let reports = || steps.last.iter().filter_map(|s| self.reports[s.0 as usize].as_ref());
+        let outcome = if outcomes.iter().any(|o| matches!(o, Some(Outcome::Failed | Outcome::Skipped))) {
+            CellOutcome::Failed
+        } else if outcomes.iter().any(|o| matches!(o, None | Some(Outcome::Cancelled))) {
+            CellOutcome::Skipped
+        } else if reports().any(|r| r.changed) {
+            CellOutcome::Built
+        } else {
+            CellOutcome::Current
+        };
+        CellSummary {
+            cell: cell.name.clone(),
+            image: cell.image.to_string(),
+            outcome,
+            digest: self.worker.image_digest(steps.assemble),
+            references: cell.references.iter().map(ToString::to_string).collect(),
+            previous: reports().find_map(|r| r.previous),
+            failure,
+        }
+    }
+
+    fn end(mut self, interrupted: bool, wall: Duration) -> RunEnd {
+        for position in 0..self.plan.cells.len() {
+            self.close_cell(position);
+        }
+        let traffic = self.worker.traffic();
+        let notices = self.reports.iter().flatten().flat_map(|r| r.notices.iter().cloned()).collect();
+        let summary = Summary {
+            project: self.matrix.project.clone(),
+            cells: self.cells.into_iter().flatten().collect(),
+            failures: self.failures,
+            steps_asked: self.plan.asked(),
+            steps: self.plan.graph.node_count(),
+            steps_run: self.run,
+            seconds_by_kind: self.seconds,
+            bytes_sent: traffic.0,
+            bytes_fetched: traffic.1,
+            blobs: traffic.2,
+            seconds: wall.as_secs_f64(),
+            interrupted,
+            notices,
+        };
+        RunEnd { summary, environment: self.environment }
+    }
+}

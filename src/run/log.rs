@@ -1,0 +1,62 @@
+//! The log file of a step, and its last lines.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use crate::plan::StepId;
+
+const TAIL: usize = 20;
+
+/// One step's output, on disk and, for its last lines, in memory. Secrets are masked in both.
+pub struct StepLog {
+    state: Mutex<State>,
+    masks: Vec<String>,
+}
+
+struct State {
+    file: Option<(PathBuf, File)>,
+    tail: VecDeque<String>,
+}
+
+impl StepLog {
+    /// Opens the file; without one (a full disk) the lines are still kept in memory.
+    pub fn new(directory: &Path, id: StepId, kind: &str, label: &str, masks: Vec<String>) -> Self {
+        let name: String = label
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '=') { c } else { '-' })
+            .take(60)
+            .collect();
+        let path = directory.join(format!("{:04}-{kind}-{name}.log", id.0));
+        let file = std::fs::create_dir_all(directory).and_then(|()| File::create(&path)).ok();
+        let masks = masks.into_iter().filter(|m| !m.is_empty()).collect();
+        Self { state: Mutex::new(State { file: file.map(|f| (path, f)), tail: VecDeque::new() }), masks }
+    }
+
+    /// Adds a line and returns it as it was written.
+    pub fn line(&self, line: &str) -> String {
+        let masked = self.masks.iter().fold(line.to_owned(), |line, mask| line.replace(mask, "***"));
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, file)) = &mut state.file {
+            // A log that cannot be written must not fail the step.
+            let _ = writeln!(file, "{masked}");
+        }
+        if state.tail.len() == TAIL {
+            state.tail.pop_front();
+        }
+        state.tail.push_back(masked.clone());
+        masked
+    }
+
+    /// The last lines.
+    pub fn tail(&self) -> Vec<String> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).tail.iter().cloned().collect()
+    }
+
+    /// The file.
+    pub fn path(&self) -> Option<PathBuf> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).file.as_ref().map(|(path, _)| path.clone())
+    }
+}

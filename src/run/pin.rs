@@ -1,0 +1,241 @@
+//! Completing the lock: what a plan needs pinned and is not yet.
+//!
+//! `build` adds entries, only `update` moves one: an entry that is there is never touched here.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+
+use super::blobs::Blobs;
+use super::download::Downloads;
+use super::error::StepError;
+use super::images::{ImageFiles, Images, ResolvedImage, layout_digest};
+use crate::layer::{libraries, tree_digest};
+use crate::lock::{Lock, LockedDownload, LockedImage};
+use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Source};
+use crate::oci::{Digest, Hasher, Reference};
+use crate::plan::UsedSource;
+use crate::registry::Progress;
+
+/// Everything that chosen cells take from outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct External {
+    /// Images, with the trees that runs read of them.
+    pub images: BTreeMap<Reference, BTreeSet<String>>,
+    /// Images in OCI layouts.
+    pub layouts: BTreeSet<String>,
+    /// Downloads: first URL -> mirrors and the digest that the manifest demands.
+    pub downloads: BTreeMap<String, (Vec<String>, Option<Digest>)>,
+}
+
+impl External {
+    /// Walks the chosen cells and the cells that they need.
+    pub fn of(matrix: &Matrix, chosen: &[bool]) -> Self {
+        let mut external = Self::default();
+        let mut seen = vec![false; matrix.cells.len()];
+        let mut seen_layers = vec![false; matrix.layers.len()];
+        let mut stack: Vec<CellId> =
+            chosen.iter().enumerate().filter(|(_, c)| **c).map(|(i, _)| CellId(i)).collect();
+        while let Some(id) = stack.pop() {
+            if std::mem::replace(&mut seen[id.0], true) {
+                continue;
+            }
+            let cell = &matrix.cells[id.0];
+            external.source(&cell.base, &[], &mut stack);
+            for layer in &cell.layers {
+                if std::mem::replace(&mut seen_layers[layer.0], true) {
+                    continue;
+                }
+                match &matrix.layers[layer.0].content {
+                    ConcreteContent::Run(run) => external.source(&run.image, &run.reads, &mut stack),
+                    ConcreteContent::Parts(parts) => {
+                        for part in parts {
+                            external.part(part, &mut stack);
+                        }
+                    }
+                }
+            }
+        }
+        external
+    }
+
+    fn part(&mut self, part: &ConcretePart, stack: &mut Vec<CellId>) {
+        match part {
+            ConcretePart::Copy(copy) => self.source(&copy.from, &[], stack),
+            ConcretePart::Download(download) => {
+                let entry = (download.urls.clone(), download.sha256);
+                self.downloads.entry(download.urls[0].clone()).or_insert(entry);
+            }
+            ConcretePart::File { .. } | ConcretePart::Dir { .. } => {}
+        }
+    }
+
+    fn source(&mut self, source: &Source, reads: &[String], stack: &mut Vec<CellId>) {
+        match source {
+            Source::Scratch => {}
+            Source::Reference(reference) => {
+                self.images.entry(reference.clone()).or_default().extend(reads.iter().cloned());
+            }
+            Source::Layout(directory) => {
+                self.layouts.insert(directory.clone());
+            }
+            Source::Cell(cell) => stack.push(*cell),
+        }
+    }
+
+    /// What of this a lock does not pin, for people.
+    pub fn missing(&self, lock: &Lock) -> Vec<String> {
+        let images = self.images.iter().filter_map(|(reference, reads)| match lock.images.get(reference) {
+            None => Some(format!("image `{reference}`")),
+            Some(image) => {
+                let complete = reads.is_empty()
+                    || image.environment.is_some() && reads.iter().all(|path| image.trees.contains_key(path));
+                (!complete).then(|| format!("trees that are read of `{reference}`"))
+            }
+        });
+        let downloads = self
+            .downloads
+            .iter()
+            .filter(|(url, (_, sha256))| sha256.is_none() && !lock.downloads.contains_key(*url))
+            .map(|(url, _)| format!("download `{url}`"));
+        images.chain(downloads).collect()
+    }
+}
+
+/// What pins.
+pub struct Pinner {
+    /// Images.
+    pub images: Arc<Images>,
+    /// Downloads.
+    pub downloads: Arc<Downloads>,
+    /// Blobs.
+    pub blobs: Arc<Blobs>,
+    /// Transfers at a time.
+    pub transfers: usize,
+}
+
+impl Pinner {
+    /// Adds to the lock what is missing; returns what was added, for people.
+    ///
+    /// # Errors
+    /// All inputs that cannot be pinned, at once.
+    pub async fn complete(
+        &self,
+        external: &External,
+        lock: &mut Lock,
+        platform: &crate::oci::Platform,
+    ) -> Result<Vec<String>, Vec<StepError>> {
+        let mut added = Vec::new();
+        let mut errors = Vec::new();
+        let images = external.images.iter().filter(|(reference, reads)| {
+            let alone = BTreeMap::from([((*reference).clone(), (*reads).clone())]);
+            !External { images: alone, ..External::default() }.missing(lock).is_empty()
+        });
+        let pinned = images.map(|(reference, reads)| {
+            let known = lock.images.get(reference).cloned();
+            async move { (reference, self.image(reference, reads, known, platform).await) }
+        });
+        let results: Vec<_> = futures_util::stream::iter(pinned).buffer_unordered(self.transfers).collect().await;
+        for (reference, result) in results {
+            match result {
+                Ok(image) => {
+                    if !lock.images.contains_key(reference) {
+                        added.push(format!("{reference} -> {}", image.digest));
+                    }
+                    lock.images.insert(reference.clone(), image);
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        let downloads = external
+            .downloads
+            .iter()
+            .filter(|(url, (_, sha256))| sha256.is_none() && !lock.downloads.contains_key(*url))
+            .map(|(url, (urls, _))| async move { (url, self.downloads.get(urls, None, &silent()).await) });
+        let results: Vec<_> =
+            futures_util::stream::iter(downloads).buffer_unordered(self.transfers).collect().await;
+        for (url, result) in results {
+            match result {
+                Ok((sha256, size)) => {
+                    added.push(format!("{url} -> {sha256}"));
+                    lock.downloads.insert(url.clone(), LockedDownload { sha256, size });
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        added.sort();
+        if errors.is_empty() { Ok(added) } else { Err(errors) }
+    }
+
+    async fn image(
+        &self,
+        reference: &Reference,
+        reads: &BTreeSet<String>,
+        known: Option<LockedImage>,
+        platform: &crate::oci::Platform,
+    ) -> Result<LockedImage, StepError> {
+        let source = UsedSource::Reference(reference.clone());
+        let image = self.images.resolve(&source, known.as_ref().map(|k| k.digest)).await?;
+        let mut locked = known.unwrap_or_else(|| LockedImage {
+            platform: platform.clone(),
+            digest: image.digest,
+            trees: BTreeMap::new(),
+            environment: None,
+        });
+        if !reads.is_empty() {
+            let files = self.images.files(&image, &silent()).await?;
+            for path in reads {
+                if !locked.trees.contains_key(path) {
+                    let digest = tree_digest(&files.tree, std::slice::from_ref(path))
+                        .map_err(|e| StepError::new(format!("`{reference}`: {e}")))?;
+                    locked.trees.insert(path.clone(), digest);
+                }
+            }
+            if locked.environment.is_none() {
+                locked.environment = Some(environment_digest(&image, &files));
+            }
+        }
+        Ok(locked)
+    }
+}
+
+/// What a run takes from its builder beside trees (decision 7).
+fn environment_digest(image: &ResolvedImage, files: &ImageFiles) -> Digest {
+    let config = &image.config.config;
+    let mut hasher = Hasher::new();
+    for entry in config.env.iter().flatten() {
+        hasher.field(entry.as_bytes());
+    }
+    hasher.field(config.user.as_deref().unwrap_or("").as_bytes());
+    hasher.field(config.working_dir.as_deref().unwrap_or("").as_bytes());
+    for library in libraries(&files.tree) {
+        hasher.field(library.as_bytes());
+    }
+    hasher.finish()
+}
+
+/// Digests of the images in layouts.
+///
+/// # Errors
+/// Every layout that cannot be read.
+pub fn pin_layouts(
+    external: &External,
+    platform: &crate::oci::Platform,
+) -> Result<BTreeMap<String, Digest>, Vec<StepError>> {
+    let mut digests = BTreeMap::new();
+    let mut errors = Vec::new();
+    for directory in &external.layouts {
+        match layout_digest(std::path::Path::new(directory), platform) {
+            Ok(digest) => {
+                digests.insert(directory.clone(), digest);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    if errors.is_empty() { Ok(digests) } else { Err(errors) }
+}
+
+pub(super) fn silent() -> Progress {
+    Arc::new(|_| {})
+}

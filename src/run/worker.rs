@@ -1,0 +1,364 @@
+//! Carries single steps out and holds their results, each written once.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{OnceCell, mpsc};
+
+use super::blobs::Blobs;
+use super::cache::Cache;
+use super::download::Downloads;
+use super::error::StepError;
+use super::images::{ImageFiles, Images, ResolvedImage};
+use super::log::StepLog;
+use crate::engine::{Engine, PullCredentials, SecretValue};
+use crate::event::{BlobCounts, Event};
+use crate::lock::Lock;
+use crate::matrix::{Cell, CellId, Matrix, Source};
+use crate::oci::{Digest, DiffId, ImageConfig};
+use crate::plan::{CellSteps, Plan, StepId, StepKind, UsedSource};
+use crate::registry::{Progress, Registry};
+use crate::store::{ImageRecord, LayerRecord, Record, Store};
+
+/// What a step reports when it has succeeded.
+#[derive(Debug, Clone, Default)]
+pub struct StepReport {
+    /// Whether something outside is different now.
+    pub changed: bool,
+    /// What the cell's first tag pointed at before.
+    pub previous: Option<Digest>,
+    /// Things the user should know.
+    pub notices: Vec<String>,
+}
+
+/// The result of a step.
+#[derive(Debug, Clone)]
+pub(super) enum StepValue {
+    Layer(LayerRecord),
+    Image(Box<ImageRecord>),
+    /// Which tags do not point at the image yet, with what they point at.
+    Pushed(Vec<(usize, Option<Digest>)>),
+    Engine(String),
+}
+
+/// Looks up the credentials with which the engine pulls from a registry host.
+pub type CredentialLookup = Arc<dyn Fn(String) -> BoxFuture<'static, Option<PullCredentials>> + Send + Sync>;
+
+/// Settings of a run.
+#[derive(Clone)]
+pub struct Settings {
+    /// Names the run; a label of its containers.
+    pub run_id: String,
+    /// Where logs of steps go.
+    pub logs: PathBuf,
+    /// RFC 3339 time of creation of every image, from SOURCE_DATE_EPOCH.
+    pub created: Option<String>,
+    /// Whether the lock must explain everything.
+    pub locked: bool,
+    /// Values of secrets by name of the environment variable.
+    pub secrets: HashMap<String, SecretValue>,
+    /// Engine credentials.
+    pub credentials: CredentialLookup,
+    /// Compression level of gzip.
+    pub level: u32,
+}
+
+/// Everything a step needs.
+pub struct Worker {
+    pub(super) matrix: Arc<Matrix>,
+    pub(super) plan: Arc<Plan>,
+    pub(super) lock: Arc<Lock>,
+    pub(super) store: Arc<Store>,
+    pub(super) registry: Arc<dyn Registry>,
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) images: Arc<Images>,
+    pub(super) blobs: Arc<Blobs>,
+    pub(super) downloads: Arc<Downloads>,
+    pub(super) cache: Option<Cache>,
+    pub(super) settings: Settings,
+    events: mpsc::UnboundedSender<Event>,
+    values: Vec<OnceLock<StepValue>>,
+    files: Vec<OnceCell<ImageFiles>>,
+    logs: Mutex<HashMap<StepId, Arc<StepLog>>>,
+    /// Diff IDs of the runs that were carried out, by key.
+    outputs: Mutex<Vec<(Digest, DiffId)>>,
+}
+
+/// The services a worker works with.
+pub struct Services {
+    /// Local blobs and records.
+    pub store: Arc<Store>,
+    /// Registries.
+    pub registry: Arc<dyn Registry>,
+    /// The engine.
+    pub engine: Arc<dyn Engine>,
+    /// External images.
+    pub images: Arc<Images>,
+    /// Blobs.
+    pub blobs: Arc<Blobs>,
+    /// Downloads.
+    pub downloads: Arc<Downloads>,
+    /// The cache repository.
+    pub cache: Option<Cache>,
+}
+
+impl Worker {
+    /// For one plan; `records` are the known results.
+    pub fn new(
+        matrix: Arc<Matrix>,
+        plan: Arc<Plan>,
+        lock: Arc<Lock>,
+        services: Services,
+        records: HashMap<StepId, Record>,
+        settings: Settings,
+        events: mpsc::UnboundedSender<Event>,
+    ) -> Self {
+        let steps = plan.graph.node_count();
+        let worker = Self {
+            matrix,
+            plan,
+            lock,
+            store: services.store,
+            registry: services.registry,
+            engine: services.engine,
+            images: services.images,
+            blobs: services.blobs,
+            downloads: services.downloads,
+            cache: services.cache,
+            settings,
+            events,
+            values: (0..steps).map(|_| OnceLock::new()).collect(),
+            files: (0..steps).map(|_| OnceCell::new()).collect(),
+            logs: Mutex::default(),
+            outputs: Mutex::default(),
+        };
+        for (id, record) in records {
+            match record {
+                Record::Layer(layer) => worker.set(id, StepValue::Layer(layer)),
+                Record::Image(image) => worker.set(id, StepValue::Image(Box::new(image))),
+                Record::Check(_) => {}
+            }
+        }
+        worker
+    }
+
+    pub(super) fn set(&self, id: StepId, value: StepValue) {
+        // A step ends once; a second value could only be the same.
+        let _ = self.values[id.0 as usize].set(value);
+    }
+
+    pub(super) fn value(&self, id: StepId) -> Option<&StepValue> {
+        self.values[id.0 as usize].get()
+    }
+
+    pub(super) fn layer(&self, id: StepId) -> Result<&LayerRecord, StepError> {
+        match self.value(id) {
+            Some(StepValue::Layer(layer)) => Ok(layer),
+            _ => Err(StepError::new(format!("the layer of `{}` is missing", self.plan.step(id).label))),
+        }
+    }
+
+    pub(super) fn image(&self, cell: CellId) -> Result<&ImageRecord, StepError> {
+        match self.value(self.steps(cell).assemble) {
+            Some(StepValue::Image(image)) => Ok(image),
+            _ => Err(StepError::new(format!("the image of `{}` is missing", self.cell(cell).name))),
+        }
+    }
+
+    pub(super) fn cell(&self, id: CellId) -> &Cell {
+        &self.matrix.cells[id.0]
+    }
+
+    pub(super) fn steps(&self, id: CellId) -> &CellSteps {
+        self.plan.cells[id.0].as_ref().expect("steps belong to planned cells")
+    }
+
+    /// Digest of a cell's manifest, once assembled or known.
+    pub fn image_digest(&self, assemble: StepId) -> Option<Digest> {
+        match self.value(assemble) {
+            Some(StepValue::Image(image)) => Some(image.manifest.digest),
+            _ => None,
+        }
+    }
+
+    /// The images of cells that are assembled or known.
+    pub fn finished_image(&self, cell: CellId) -> Option<ImageRecord> {
+        let steps = self.plan.cells[cell.0].as_ref()?;
+        match self.value(steps.assemble) {
+            Some(StepValue::Image(image)) => Some((**image).clone()),
+            _ => None,
+        }
+    }
+
+    /// A finished cell's name, image and references.
+    pub fn deliverable(&self, cell: CellId) -> Option<(String, ImageRecord, Vec<crate::oci::Reference>)> {
+        let image = self.finished_image(cell)?;
+        let cell = self.cell(cell);
+        Some((cell.name.clone(), image, cell.references.clone()))
+    }
+
+    /// Bytes sent and fetched, and what happened to blobs.
+    pub fn traffic(&self) -> (u64, u64, BlobCounts) {
+        let traffic = &self.blobs.traffic;
+        let get = |n: &std::sync::atomic::AtomicU64| n.load(Ordering::Relaxed);
+        let blobs = BlobCounts {
+            sent: get(&traffic.sent),
+            mounted: get(&traffic.mounted),
+            existed: get(&traffic.existed),
+        };
+        (get(&traffic.sent_bytes), get(&traffic.fetched_bytes), blobs)
+    }
+
+    /// The diff IDs of the runs that were carried out, by key.
+    pub fn outputs(&self) -> Vec<(Digest, DiffId)> {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn note_output(&self, key: Digest, diff_id: DiffId) {
+        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).push((key, diff_id));
+    }
+
+    /// The log of a step that runs a container; made on first use.
+    pub(super) fn log(&self, id: StepId) -> Arc<StepLog> {
+        let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        let step = self.plan.step(id);
+        let masks = self.settings.secrets.values().map(|s| s.0.clone()).collect();
+        logs.entry(id)
+            .or_insert_with(|| Arc::new(StepLog::new(&self.settings.logs, id, step.kind.name(), &step.label, masks)))
+            .clone()
+    }
+
+    /// The last lines of a step's log, and where it is.
+    pub fn log_of(&self, id: StepId) -> (Vec<String>, Option<PathBuf>) {
+        let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
+        logs.get(&id).map_or((Vec::new(), None), |log| (log.tail(), log.path()))
+    }
+
+    pub(super) fn emit(&self) -> mpsc::UnboundedSender<Event> {
+        self.events.clone()
+    }
+
+    /// Reports bytes that a step moves.
+    pub(super) fn progress(&self, step: StepId) -> Progress {
+        let events = self.events.clone();
+        Arc::new(move |bytes| {
+            let _ = events.send(Event::StepBytes { step, bytes });
+        })
+    }
+
+    /// Carries a step out.
+    ///
+    /// # Errors
+    /// Why it failed.
+    pub async fn step(self: &Arc<Self>, id: StepId) -> Result<StepReport, StepError> {
+        match &self.plan.step(id).kind {
+            StepKind::Resolve(source) => self.resolved(source).await.map(|_| StepReport::default()),
+            StepKind::Index(source) => {
+                let image = self.resolved(source).await?;
+                self.images.files(&image, &self.progress(id)).await?;
+                Ok(StepReport::default())
+            }
+            StepKind::Artifact(layer) => self.artifact(id, *layer).await,
+            StepKind::Setup { cell, position } => self.setup(id, *cell, *position).await,
+            StepKind::Place { cell, position } => self.place(id, *cell, *position).await,
+            StepKind::Assemble(cell) => self.assemble(id, *cell).await,
+            StepKind::Push(cell) => self.push(id, *cell).await,
+            StepKind::Load(cell) => self.load(id, *cell).await,
+            StepKind::Check { cell, position } => self.check(id, *cell, *position).await,
+            StepKind::Tag(cell) => self.tag(*cell).await,
+        }
+    }
+
+    /// The pinned documents of an external image.
+    pub(super) async fn resolved(&self, source: &UsedSource) -> Result<Arc<ResolvedImage>, StepError> {
+        let pinned = match source {
+            UsedSource::Reference(reference) => self.lock.images.get(reference).map(|i| i.digest),
+            UsedSource::Layout(_) => None,
+        };
+        self.images.resolve(source, pinned).await
+    }
+
+    /// The files of an image that something is taken from or built on.
+    pub(super) fn source_files<'a>(
+        self: &'a Arc<Self>,
+        source: &'a Source,
+        progress: &'a Progress,
+    ) -> BoxFuture<'a, Result<ImageFiles, StepError>> {
+        Box::pin(async move {
+            match source {
+                Source::Scratch => Ok(ImageFiles { tree: Default::default(), layers: Vec::new() }),
+                Source::Cell(cell) => {
+                    let count = self.cell(*cell).layers.len();
+                    self.files_beneath(*cell, count, progress).await
+                }
+                Source::Reference(_) | Source::Layout(_) => {
+                    let image = self.resolved(&used(source)).await?;
+                    self.images.files(&image, progress).await
+                }
+            }
+        })
+    }
+
+    /// The configuration of an image that something is built on; `None` for scratch.
+    pub(super) async fn source_config(&self, source: &Source) -> Result<Option<ImageConfig>, StepError> {
+        match source {
+            Source::Scratch => Ok(None),
+            Source::Cell(cell) => {
+                let text = &self.image(*cell)?.config_json;
+                let config = serde_json::from_str(text)
+                    .map_err(|e| StepError::new(format!("a recorded configuration is malformed: {e}")))?;
+                Ok(Some(config))
+            }
+            Source::Reference(_) | Source::Layout(_) => Ok(Some(self.resolved(&used(source)).await?.config.clone())),
+        }
+    }
+
+    /// What lies beneath the layer at `position` of a cell: base, setup steps and lower layers.
+    pub(super) async fn files_beneath(
+        self: &Arc<Self>,
+        cell: CellId,
+        position: usize,
+        progress: &Progress,
+    ) -> Result<ImageFiles, StepError> {
+        let steps = self.steps(cell).clone();
+        let chain: Vec<StepId> = steps.setup.iter().chain(&steps.places[..position]).copied().collect();
+        self.files_of_chain(&self.cell(cell).base, &chain, progress).await
+    }
+
+    /// A base's files with the layers of these steps on top.
+    pub(super) async fn files_of_chain(
+        self: &Arc<Self>,
+        base: &Source,
+        chain: &[StepId],
+        progress: &Progress,
+    ) -> Result<ImageFiles, StepError> {
+        let mut files = self.source_files(base, progress).await?;
+        for id in chain {
+            let beneath = files;
+            files = self.files[id.0 as usize]
+                .get_or_try_init(|| async {
+                    let mut files = beneath;
+                    if let Some(blob) = &self.layer(*id)?.blob {
+                        files.tree = files.tree.push(self.images.index(blob, progress).await?);
+                        files.layers.push(blob.clone());
+                    }
+                    Ok::<_, StepError>(files)
+                })
+                .await?
+                .clone();
+        }
+        Ok(files)
+    }
+}
+
+/// An external source as the plan names it.
+pub(super) fn used(source: &Source) -> UsedSource {
+    match source {
+        Source::Reference(reference) => UsedSource::Reference(reference.clone()),
+        Source::Layout(directory) => UsedSource::Layout(directory.clone()),
+        Source::Scratch | Source::Cell(_) => unreachable!("only external sources are resolved"),
+    }
+}
