@@ -1,7 +1,11 @@
 //! Engines: run a command in a container, hand out what it made.
 //!
-//! The trait is small so that a fake can show faults that a real engine cannot be made to show.
-//! bollard's types never leave [`docker`](self).
+//! The trait is small so that [`FakeEngine`] can show faults that a real engine cannot be made to
+//! show. [`DockerEngine`] speaks to Docker; bollard's types never leave it.
+
+mod docker;
+mod error;
+mod fake;
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -11,6 +15,10 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use crate::oci::{Digest, Platform, Reference};
+
+pub use docker::DockerEngine;
+pub use error::EngineError;
+pub use fake::{FakeCall, FakeEngine, FakeRun};
 
 /// What the engine is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +53,7 @@ impl std::fmt::Debug for PullCredentials {
 pub struct RunRequest {
     /// Id of the image in the engine, from [`Engine::pull`] or [`Engine::load`].
     pub image: String,
-    /// Whole command: shell and script; replaces the image's entrypoint and CMD. `None` in checks
+    /// Whole command: shell and script; replaces the image's entrypoint and CMD. Empty in checks
     /// that start the image as it is.
     pub command: Vec<String>,
     /// Environment beside the image's.
@@ -60,7 +68,7 @@ pub struct RunRequest {
     pub cpus: Option<f64>,
     /// `bridge`, `host` or `none`.
     pub network: String,
-    /// Longest run time.
+    /// Longest run time of the command; collecting what it made does not count.
     pub timeout: Option<Duration>,
     /// Named volumes kept between runs: target directory -> volume name.
     pub caches: BTreeMap<String, String>,
@@ -87,16 +95,23 @@ impl std::fmt::Debug for SecretValue {
 pub enum Collect {
     /// Nothing.
     Nothing,
-    /// These absolute paths, as tar streams.
+    /// These absolute paths with all beneath them. Links are taken as links. Cache volumes,
+    /// secrets and the files an engine mounts (`/etc/hosts`, …) are left out; the directory of a
+    /// mount point is not.
     Paths(Vec<String>),
-    /// All that changed against the image, as one layer tar with OCI whiteouts.
+    /// All that changed against the image, with OCI whiteouts, as the engine would commit it: mount
+    /// points that the engine made are in it. A tar without entries when nothing changed.
     Changes,
 }
 
-/// Receives the tar streams of a run, on a blocking thread: the path asked for (empty for
-/// [`Collect::Changes`]) and the stream. Entry names of a path's stream start with the last
-/// component of that path, as in Docker's archive API.
-pub type TarSink = Box<dyn FnMut(&str, &mut dyn Read) -> std::io::Result<()> + Send>;
+/// Receives what a run made as one uncompressed tar, on a blocking thread.
+///
+/// Entry names (and the targets of hard links) are relative to the root of the container, without
+/// `/` or `./` before them: `var/lang/bin/node`. The directories above a kept path have no entries.
+/// Times are whole seconds. It is called once for a run that ended with code 0 and had something to
+/// collect, never otherwise. What it took counts only when [`Engine::run`] returns `Ok`: a stream
+/// that breaks off ends with an error, not with an early end of file.
+pub type TarSink = Box<dyn FnOnce(&mut dyn Read) -> std::io::Result<()> + Send>;
 
 /// Receives each line of output as it comes, without its line end.
 pub type LineSink = Box<dyn Fn(&str) + Send + Sync>;
@@ -134,42 +149,17 @@ pub trait Engine: Send + Sync {
         &'a self,
         request: RunRequest,
         lines: LineSink,
-        tars: TarSink,
+        tar: TarSink,
     ) -> BoxFuture<'a, Result<RunOutput, EngineError>>;
 
-    /// Removes containers that carry all these labels; returns how many. For leftovers.
+    /// Removes containers (and unnamed images) that carry all these labels; returns how many. For
+    /// leftovers.
     fn sweep<'a>(&'a self, labels: &'a BTreeMap<String, String>)
     -> BoxFuture<'a, Result<usize, EngineError>>;
-}
 
-/// An engine that could not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum EngineError {
-    /// It does not answer.
-    #[error("no container engine answers at `{endpoint}`: {message}")]
-    Unreachable {
-        /// Where it was looked for.
-        endpoint: String,
-        /// Why.
-        message: String,
-    },
-    /// A request failed.
-    #[error("failed to {action}: {message}")]
-    Request {
-        /// What was tried.
-        action: String,
-        /// The engine's words.
-        message: String,
-        /// Whether trying again may help.
-        retryable: bool,
-    },
-    /// The run took too long and was ended.
-    #[error("timed out after {} s", .0.as_secs())]
-    TimedOut(Duration),
-    /// A path to collect is not there.
-    #[error("`{0}` does not exist after the run")]
-    NoSuchPath(String),
-    /// The receiver of the tar streams failed.
-    #[error("failed to take over the files: {0}")]
-    Sink(std::io::Error),
+    /// Waits until the containers of runs that were dropped are gone. Call it before the process
+    /// ends: a dropped future can only begin the removal.
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::ready(()))
+    }
 }

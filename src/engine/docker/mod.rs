@@ -1,0 +1,207 @@
+//! Docker engines (20.10 and later) through bollard, with plain containers.
+//!
+//! [`DockerEngine`] is the main type. bollard's types stay in this folder. Nothing is contacted
+//! before the first request.
+
+mod archive;
+mod changes;
+mod container;
+mod failure;
+mod guard;
+mod lines;
+mod load;
+mod pipe;
+mod pull;
+mod run;
+mod script;
+mod watch;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+use std::time::Duration;
+
+use bollard::query_parameters::{
+    ListContainersOptions, ListImagesOptions, RemoveContainerOptions, RemoveImageOptions,
+};
+use bollard::{API_DEFAULT_VERSION, Docker};
+use futures_util::future::BoxFuture;
+use tokio::sync::OnceCell;
+
+use super::{
+    Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput, RunRequest, TarSink,
+};
+use crate::oci::{Digest, Platform, Reference};
+use failure::{failed, is_not_found};
+use guard::Pending;
+use pull::Pulls;
+
+/// How long an engine may take to answer a request that is quick when it is well.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// For requests that take as long as the work behind them does; there [`watch`] notices an engine
+/// that has stopped answering.
+const UNLIMITED: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// A Docker engine at a socket or TCP address.
+pub struct DockerEngine {
+    endpoint: String,
+    client: OnceCell<Docker>,
+    cpus: OnceCell<u32>,
+    pulls: Pulls,
+    pending: Pending,
+}
+
+impl DockerEngine {
+    /// An engine at `host` (`unix:///path`, `tcp://host:port`, `http://host:port`), or else at
+    /// `DOCKER_HOST`, or else at the default socket. Contacts nothing: an address that is wrong
+    /// shows at the first request.
+    pub fn connect(host: Option<&str>) -> Self {
+        let endpoint = host
+            .map(str::to_owned)
+            .or_else(|| std::env::var("DOCKER_HOST").ok())
+            .filter(|host| !host.is_empty())
+            .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
+        Self {
+            endpoint,
+            client: OnceCell::new(),
+            cpus: OnceCell::new(),
+            pulls: Pulls::default(),
+            pending: Pending::default(),
+        }
+    }
+
+    /// Where the engine is.
+    pub fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    /// The client, speaking the API version of the engine.
+    async fn client(&self) -> Result<&Docker, EngineError> {
+        self.client
+            .get_or_try_init(|| async {
+                let patience = PATIENCE.as_secs();
+                let host = self.endpoint.as_str();
+                let client = if host.starts_with("unix://") {
+                    Docker::connect_with_unix(host, patience, API_DEFAULT_VERSION)
+                } else if host.starts_with("tcp://") || host.starts_with("http://") {
+                    Docker::connect_with_http(host, patience, API_DEFAULT_VERSION)
+                } else {
+                    Err(bollard::errors::Error::UnsupportedURISchemeError { uri: host.to_owned() })
+                };
+                match client {
+                    Ok(client) => client.negotiate_version().await,
+                    Err(error) => Err(error),
+                }
+                .map_err(|error| self.failed("ask for the API version", &error))
+            })
+            .await
+    }
+
+    /// The client for requests that last as long as the work behind them.
+    async fn patient_client(&self) -> Result<Docker, EngineError> {
+        Ok(self.client().await?.clone().with_timeout(UNLIMITED))
+    }
+
+    async fn ask_info(&self) -> Result<EngineInfo, EngineError> {
+        let info = self
+            .client()
+            .await?
+            .info()
+            .await
+            .map_err(|error| self.failed("ask what the engine is", &error))?;
+        Ok(EngineInfo {
+            endpoint: self.endpoint.clone(),
+            version: info.server_version.unwrap_or_default(),
+            cpus: info.ncpu.and_then(|n| u32::try_from(n).ok()).unwrap_or(1),
+            memory: info.mem_total.and_then(|n| u64::try_from(n).ok()).unwrap_or(0),
+        })
+    }
+
+    /// How many CPUs the engine has, asked once.
+    async fn cpus(&self) -> Result<u32, EngineError> {
+        self.cpus.get_or_try_init(|| async { Ok(self.ask_info().await?.cpus) }).await.copied()
+    }
+
+    fn failed(&self, action: &str, error: &bollard::errors::Error) -> EngineError {
+        failed(&self.endpoint, action, error)
+    }
+
+    async fn remove_labelled(&self, labels: &BTreeMap<String, String>) -> Result<usize, EngineError> {
+        let client = self.client().await?;
+        let wanted: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let filters = HashMap::from([("label".to_owned(), wanted)]);
+        let options =
+            ListContainersOptions { all: true, filters: Some(filters.clone()), ..Default::default() };
+        let containers = client
+            .list_containers(Some(options))
+            .await
+            .map_err(|error| self.failed("list leftover containers", &error))?;
+        let mut removed = 0;
+        for id in containers.into_iter().filter_map(|container| container.id) {
+            let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+            match client.remove_container(&id, Some(options)).await {
+                Ok(()) => removed += 1,
+                // Somebody else is at it.
+                Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
+                Err(error) => return Err(self.failed(&format!("remove the container `{id}`"), &error)),
+            }
+        }
+        let mut filters = filters;
+        filters.insert("dangling".to_owned(), vec!["true".to_owned()]);
+        let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
+        let images = client
+            .list_images(Some(options))
+            .await
+            .map_err(|error| self.failed("list leftover images", &error))?;
+        for image in images {
+            let options = RemoveImageOptions { force: true, noprune: true, ..Default::default() };
+            match client.remove_image(&image.id, Some(options), None).await {
+                Ok(_) => removed += 1,
+                Err(error) if is_not_found(&error) => {}
+                Err(error) => {
+                    return Err(self.failed(&format!("remove the image `{}`", image.id), &error));
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+impl Engine for DockerEngine {
+    fn info(&self) -> BoxFuture<'_, Result<EngineInfo, EngineError>> {
+        Box::pin(self.ask_info())
+    }
+
+    fn pull<'a>(
+        &'a self,
+        reference: &'a Reference,
+        platform: &'a Platform,
+        credentials: Option<PullCredentials>,
+    ) -> BoxFuture<'a, Result<String, EngineError>> {
+        Box::pin(self.pull_image(reference, platform, credentials))
+    }
+
+    fn load<'a>(&'a self, archive: &'a Path, config: Digest) -> BoxFuture<'a, Result<String, EngineError>> {
+        Box::pin(self.load_image(archive, config))
+    }
+
+    fn run<'a>(
+        &'a self,
+        request: RunRequest,
+        lines: LineSink,
+        tar: TarSink,
+    ) -> BoxFuture<'a, Result<RunOutput, EngineError>> {
+        Box::pin(self.run_container(request, lines, tar))
+    }
+
+    fn sweep<'a>(
+        &'a self,
+        labels: &'a BTreeMap<String, String>,
+    ) -> BoxFuture<'a, Result<usize, EngineError>> {
+        Box::pin(self.remove_labelled(labels))
+    }
+
+    fn settle(&self) -> BoxFuture<'_, ()> {
+        Box::pin(self.pending.settle())
+    }
+}
