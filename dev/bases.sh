@@ -33,9 +33,9 @@ plain_tar() { # directory
 
 make_rootfs() { # suite packages work-directory -> tar
   local suite=$1 extra=$2 w=$3 r=$3/root d=$PKGS/bookworm
-  DEBOOTSTRAP_DIR=$d/usr/share/debootstrap nice -n 5 sh "$d/usr/sbin/debootstrap" --variant=minbase \
+  DEBOOTSTRAP_DIR=$d/usr/share/debootstrap marked nice -n 5 sh "$d/usr/sbin/debootstrap" --variant=minbase \
     --keyring="$(debian_keyring)" --include="$extra" "$suite" "$r" "$(debian_mirror)" \
-    >"$LOGS/debootstrap-$suite.log" 2>&1 </dev/null 9>&- || {
+    >"$LOGS/debootstrap-$suite.log" 2>&1 </dev/null || {
     unmount_below "$w"
     die "debootstrap of $suite failed, see $LOGS/debootstrap-$suite.log"
   }
@@ -63,7 +63,7 @@ make_ca() { # work-directory -> tar
 
 npm_pack() { # package work-directory -> path of the archive
   local f
-  f=$(cd "$2" && npm pack --silent "$1" 2>>"$LOGS/npm.log" </dev/null 9>&- | tail -1)
+  f=$(cd "$2" && marked npm pack --silent "$1" 2>>"$LOGS/npm.log" </dev/null | tail -1)
   [ -s "$2/$f" ] || die "npm pack $1 failed, see $LOGS/npm.log"
   echo "$2/$f"
 }
@@ -159,30 +159,34 @@ make_layer() { # name work-directory -> tar
 }
 
 build_layer() { # name
-  local w=$STATE/work/$1 key
+  local w key
   key=$(layer_key "$1")
   images have "$1" "$key" && return 0
   log "making layer $1"
-  remove_tree "$w"
-  mkdir -p "$w"
+  mkdir -p "$STATE/work"
+  w=$(mktemp -d "$STATE/work/$1.XXXXXX")
   chmod 755 "$w"
-  make_layer "$1" "$w" | nice -n 5 "$PY" "$DEV_DIR/images.py" --layers "$LAYERS" layer "$1" "$key" 9>&- ||
+  # it counts only once both ends of the pipe have ended well
+  make_layer "$1" "$w" |
+    marked nice -n 5 "$PY" "$DEV_DIR/images.py" --layers "$LAYERS" pack "$w.layer" ||
     die "layer $1 was not made"
+  images install "$1" "$key" "$w.layer" || die "layer $1 was not made"
   remove_tree "$w"
 }
 
 build_bases() { # runtime...
   local l roots=() pids=() failed=0
+  remove_tree "$STATE/work"            # of a killed run
   for l in $(images needs "$@"); do
     case $l in rootfs-*) roots+=("$l") ;; esac
   done
   # the root file systems wait for the network most of the time
   for l in "${roots[@]}"; do
-    (build_layer "$l") &
+    (exec 9>&-; build_layer "$l") &
     pids+=($!)
   done
   for l in $(images needs "$@"); do
-    case $l in rootfs-*) ;; *) (build_layer "$l") || failed=1 ;; esac
+    case $l in rootfs-*) ;; *) (exec 9>&-; build_layer "$l") || { failed=1; break; } ;; esac
   done
   for l in "${pids[@]}"; do wait "$l" || failed=1; done
   [ "$failed" = 0 ] || die "not every layer was made"

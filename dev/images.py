@@ -3,7 +3,8 @@
 
 images.py [--layers DIR] [--registry HOST:PORT] COMMAND
 
-layer NAME KEY        pack the tar on standard input as layer NAME
+pack PATH             pack the tar on standard input: PATH.tar.gz and PATH.json
+install NAME KEY PATH make what was packed there layer NAME
 have NAME KEY         exit 0 when that layer is there and whole
 needs RUNTIME...      the layers these runtimes' images are made of
 push [--nonce N] [--storage DIR] REPOSITORY...
@@ -87,41 +88,45 @@ class Layers:
             pass
         return None
 
-    def pack(self, name, key, source):
+    def install(self, name, key, path):
         os.makedirs(self.root, exist_ok=True)
-        for ext in (".json", ".json.part", ".tar.gz.part"):
-            if os.path.exists(self.path(name, ext)):
-                os.unlink(self.path(name, ext))
-        plain, packed = hashlib.sha256(), hashlib.sha256()
-        part = self.path(name, ".tar.gz.part")
-        deflate = zlib.compressobj(4, zlib.DEFLATED, -15)
-        total = crc = 0
-        with open(part, "wb") as out:
-            def emit(data):
-                packed.update(data)
-                out.write(data)
-            emit(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")
-            while True:
-                block = source.read(1 << 20)
-                if not block:
-                    break
-                plain.update(block)
-                crc = zlib.crc32(block, crc)
-                total += len(block)
-                emit(deflate.compress(block))
-            emit(deflate.flush())
-            emit(struct.pack("<II", crc, total & 0xFFFFFFFF))
-            out.flush()
-            os.fsync(out.fileno())
-        if total < 1024:
-            fail("layer %s is empty" % name)
-        info = {"key": key, "diff_id": "sha256:" + plain.hexdigest(),
-                "digest": "sha256:" + packed.hexdigest(), "size": os.path.getsize(part)}
-        os.replace(part, self.path(name, ".tar.gz"))
+        with open(path + ".json") as f:
+            info = dict(json.load(f), key=key)
+        if os.path.exists(self.path(name, ".json")):
+            os.unlink(self.path(name, ".json"))
+        os.replace(path + ".tar.gz", self.path(name, ".tar.gz"))
         with open(self.path(name, ".json.part"), "w") as f:
             json.dump(info, f)
         os.replace(self.path(name, ".json.part"), self.path(name, ".json"))
-        return info
+        os.unlink(path + ".json")
+
+
+def pack(path, source):
+    plain, packed = hashlib.sha256(), hashlib.sha256()
+    deflate = zlib.compressobj(4, zlib.DEFLATED, -15)
+    total = crc = 0
+    with open(path + ".tar.gz", "wb") as out:
+        def emit(data):
+            packed.update(data)
+            out.write(data)
+        emit(b"\x1f\x8b\x08\0\0\0\0\0\0\xff")
+        while True:
+            block = source.read(1 << 20)
+            if not block:
+                break
+            plain.update(block)
+            crc = zlib.crc32(block, crc)
+            total += len(block)
+            emit(deflate.compress(block))
+        emit(deflate.flush())
+        emit(struct.pack("<II", crc, total & 0xFFFFFFFF))
+        out.flush()
+        os.fsync(out.fileno())
+    if total < 1024:
+        fail("there is no layer to pack")
+    with open(path + ".json", "w") as f:
+        json.dump({"diff_id": "sha256:" + plain.hexdigest(), "digest": "sha256:" + packed.hexdigest(),
+                   "size": os.path.getsize(path + ".tar.gz")}, f)
 
 
 def stamp_layer(nonce):
@@ -341,8 +346,10 @@ def main():
     layers = Layers(args.layers)
     table = image_table()
 
-    if args.command == "layer":
-        layers.pack(args.rest[0], args.rest[1], sys.stdin.buffer)
+    if args.command == "pack":
+        pack(args.rest[0], sys.stdin.buffer)
+    elif args.command == "install":
+        layers.install(*args.rest)
     elif args.command == "have":
         info = layers.load(args.rest[0])
         sys.exit(0 if info and info["key"] == args.rest[1] else 1)

@@ -151,6 +151,25 @@ end_process() { # pid [seconds]: TERM, then KILL
   die "process $pid does not end"
 }
 
+# Programs that make parts of the state carry a mark in their environment: what
+# bears it when nobody else holds the lock was left by a killed run.
+marked() { env RAILYARD_DEV_BUILD="$STATE" "$@" 9>&-; }
+reap_marked() {
+  local p start left try
+  for try in {1..50}; do
+    left=0
+    for p in $(grep -lzFx -- "RAILYARD_DEV_BUILD=$STATE" /proc/[0-9]*/environ 2>/dev/null || true); do
+      p=${p#/proc/}; p=${p%/environ}
+      [ "$p" != $$ ] && start=$(start_time "$p") || continue
+      signal_same KILL "$p" "$start" || continue
+      left=1
+    done
+    if [ "$left" = 0 ]; then return 0; fi
+    [ "$try" -gt 1 ] || log "ending what an interrupted run left"
+    sleep 0.1
+  done
+}
+
 wait_for() { # seconds command...
   local end=$((SECONDS + $1))
   shift

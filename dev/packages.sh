@@ -37,7 +37,8 @@ install_tools() {
   [ ${#need[@]} -gt 0 ] || return 0
   log "installing ${need[*]}"
   {
-    apt-get -q -o Acquire::Retries=3 update &&
+    # (another apt may hold the lists for a moment)
+    { wait_for 60 apt-get -q -o Acquire::Retries=3 update || apt-get -q update; } &&
       DEBIAN_FRONTEND=noninteractive apt-get -q -o Acquire::Retries=3 -o DPkg::Lock::Timeout=300 \
         install -y --no-install-recommends "${need[@]}"
   } >>"$LOGS/apt.log" 2>&1 9>&- || die "apt-get failed, see $LOGS/apt.log"
@@ -49,10 +50,10 @@ suite_apt() { # suite apt-arguments...
   shift
   mkdir -p "$a/lists/partial" "$a/cache/archives/partial"
   echo "deb [signed-by=$(debian_keyring)] $(debian_mirror) $suite main" >"$a/sources"
-  "${APT_TOOL:-apt-get}" -q -o Dir::Etc::sourcelist="$a/sources" -o Dir::Etc::sourceparts=- \
+  marked apt-get -q -o Dir::Etc::sourcelist="$a/sources" -o Dir::Etc::sourceparts=- \
     -o Dir::State::lists="$a/lists" -o Dir::Cache="$a/cache" -o Dir::State::status=/dev/null \
     -o Acquire::Languages=none -o Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false \
-    -o Acquire::Retries=3 -o APT::Sandbox::User=root "$@" 9>&-
+    -o Acquire::Retries=3 -o APT::Sandbox::User=root "$@"
 }
 
 # Downloads packages (apt checks the signatures) and unpacks them into
@@ -69,7 +70,7 @@ unpack_packages() { # suite name package...
       (cd "$part/debs" && suite_apt "$suite" download "$@")
   } >>"$LOGS/apt.log" 2>&1 || die "cannot fetch packages of $suite, see $LOGS/apt.log"
   for d in "$part"/debs/*.deb; do
-    dpkg -x "$d" "$part" || die "cannot unpack $d"
+    marked dpkg -x "$d" "$part" || die "cannot unpack $d"
   done
   rm -rf "$part/debs"
   echo "$suite $*" >"$part/.packages"

@@ -357,11 +357,17 @@ impl<'m> Expansion<'m> {
         user: &'m Image,
     ) -> Result<Vec<bool>, Failed> {
         let LayerContent::Parts(parts) = &layer.content else { return Ok(Vec::new()) };
+        if !self.wanted(layer.when.as_ref(), point)? {
+            return Ok(Vec::new());
+        }
         let mut elided = Vec::with_capacity(parts.len());
         for part in parts {
             let hit = match (part, base) {
                 (Part::Copy(copy), Some(base))
-                    if copy.to.is_none() && copy.chmod.is_none() && copy.owner.is_none() =>
+                    if copy.to.is_none()
+                        && copy.chmod.is_none()
+                        && copy.owner.is_none()
+                        && self.wanted(copy.when.as_ref(), point)? =>
                 {
                     self.source(&copy.from, copy.at, point, user)? == *base
                 }
@@ -372,6 +378,11 @@ impl<'m> Expansion<'m> {
         Ok(elided)
     }
 
+    /// Whether a condition holds; where there is none it does.
+    fn wanted(&mut self, condition: Option<&'m Template>, point: &Point) -> Result<bool, Failed> {
+        condition.map_or(Ok(true), |condition| self.renderer.holds(condition, point))
+    }
+
     fn concrete_layer(
         &mut self,
         layer: &'m Layer,
@@ -379,9 +390,7 @@ impl<'m> Expansion<'m> {
         elided: &[bool],
         user: &'m Image,
     ) -> Result<Option<ConcreteLayer>, Failed> {
-        if let Some(condition) = &layer.when
-            && !self.renderer.holds(condition, point)?
-        {
+        if !self.wanted(layer.when.as_ref(), point)? {
             return Ok(None);
         }
         let name = layer.name.value.clone();
@@ -454,9 +463,7 @@ impl<'m> Expansion<'m> {
         point: &Point,
         user: &'m Image,
     ) -> Result<Option<ConcreteCopy>, Failed> {
-        if let Some(condition) = &copy.when
-            && !self.renderer.holds(condition, point)?
-        {
+        if !self.wanted(copy.when.as_ref(), point)? {
             return Ok(None);
         }
         let from = self.source(&copy.from, copy.at, point, user);
@@ -475,9 +482,7 @@ impl<'m> Expansion<'m> {
     }
 
     fn tool(&mut self, tool_use: &'m ToolUse, point: &Point) -> Result<Option<ConcreteDownload>, Failed> {
-        if let Some(condition) = &tool_use.when
-            && !self.renderer.holds(condition, point)?
-        {
+        if !self.wanted(tool_use.when.as_ref(), point)? {
             return Ok(None);
         }
         let tool = self.manifest.tools.iter().find(|t| t.name.value == tool_use.tool.value).ok_or(Failed)?;
