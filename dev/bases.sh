@@ -1,4 +1,4 @@
-# The layers of the stand-in base images. Sourced by up.
+# The layers of the stand-in base images. Sourced by up and make-layer.
 # shellcheck shell=bash
 
 # Shared libraries that the relocated runtimes need, besides what minbase has.
@@ -33,7 +33,7 @@ plain_tar() { # directory
 
 make_rootfs() { # suite packages work-directory -> tar
   local suite=$1 extra=$2 w=$3 r=$3/root d=$PKGS/bookworm
-  DEBOOTSTRAP_DIR=$d/usr/share/debootstrap marked nice -n 5 sh "$d/usr/sbin/debootstrap" --variant=minbase \
+  DEBOOTSTRAP_DIR=$d/usr/share/debootstrap nice -n 5 sh "$d/usr/sbin/debootstrap" --variant=minbase \
     --keyring="$(debian_keyring)" --include="$extra" "$suite" "$r" "$(debian_mirror)" \
     >"$LOGS/debootstrap-$suite.log" 2>&1 </dev/null || {
     unmount_below "$w"
@@ -43,7 +43,7 @@ make_rootfs() { # suite packages work-directory -> tar
   # what depends on when and where it was made, and what no container needs
   rm -rf "$r"/var/cache/apt/archives/*.deb "$r"/var/cache/apt/*.bin "$r"/var/lib/apt/lists/* \
     "$r"/var/log/* "$r"/var/cache/ldconfig/* "$r"/var/cache/debconf/*-old "$r"/var/lib/dpkg/*-old \
-    "$r"/etc/*- "$r"/dev/* "$r"/proc/* "$r"/sys/* "$r"/tmp/* "$r"/debootstrap
+    "$r"/etc/*- "${r:?}"/dev/* "$r"/proc/* "$r"/sys/* "$r"/tmp/* "$r"/debootstrap
   find "$r/usr/share/doc" "$r/usr/share/man" "$r/usr/share/info" "$r/usr/share/locale" \
     -mindepth 1 \( -type f -o -type l \) -delete 2>/dev/null || true
   find "$r/usr/share/doc" "$r/usr/share/locale" -mindepth 1 -type d -empty -delete 2>/dev/null || true
@@ -63,7 +63,7 @@ make_ca() { # work-directory -> tar
 
 npm_pack() { # package work-directory -> path of the archive
   local f
-  f=$(cd "$2" && marked npm pack --silent "$1" 2>>"$LOGS/npm.log" </dev/null | tail -1)
+  f=$(cd "$2" && npm pack --silent "$1" 2>>"$LOGS/npm.log" </dev/null | tail -1)
   [ -s "$2/$f" ] || die "npm pack $1 failed, see $LOGS/npm.log"
   echo "$2/$f"
 }
@@ -161,32 +161,32 @@ make_layer() { # name work-directory -> tar
 build_layer() { # name
   local w key
   key=$(layer_key "$1")
-  images have "$1" "$key" && return 0
   log "making layer $1"
   mkdir -p "$STATE/work"
   w=$(mktemp -d "$STATE/work/$1.XXXXXX")
   chmod 755 "$w"
   # it counts only once both ends of the pipe have ended well
   make_layer "$1" "$w" |
-    marked nice -n 5 "$PY" "$DEV_DIR/images.py" --layers "$LAYERS" pack "$w.layer" ||
+    nice -n 5 "$PY" "$DEV_DIR/images.py" --layers "$LAYERS" pack "$w.layer" ||
     die "layer $1 was not made"
   images install "$1" "$key" "$w.layer" || die "layer $1 was not made"
   remove_tree "$w"
 }
 
 build_bases() { # runtime...
-  local l roots=() pids=() failed=0
+  local l roots=() others=() pids=() failed=0
   remove_tree "$STATE/work"            # of a killed run
   for l in $(images needs "$@"); do
-    case $l in rootfs-*) roots+=("$l") ;; esac
+    images have "$l" "$(layer_key "$l")" && continue
+    case $l in rootfs-*) roots+=("$l") ;; *) others+=("$l") ;; esac
   done
   # the root file systems wait for the network most of the time
   for l in "${roots[@]}"; do
-    (exec 9>&-; build_layer "$l") &
+    (exec 9>&-; marked bash "$DEV_DIR/make-layer" "$l") &
     pids+=($!)
   done
-  for l in $(images needs "$@"); do
-    case $l in rootfs-*) ;; *) (exec 9>&-; build_layer "$l") || { failed=1; break; } ;; esac
+  for l in "${others[@]}"; do
+    marked bash "$DEV_DIR/make-layer" "$l" || { failed=1; break; }
   done
   for l in "${pids[@]}"; do wait "$l" || failed=1; done
   [ "$failed" = 0 ] || die "not every layer was made"

@@ -47,14 +47,15 @@ uplink_mtu() {
 bridge_up() { # engine
   local b ip other
   b=$(engine_bridge "$1") ip=$(engine_ip "$1")
-  other=$(ip -o -4 addr show | awk -v n="$NET." -v b="$BRIDGE" \
-    'index($4, n) == 1 && $2 !~ ("^" b "[01]$") && $2 !~ /^br-/ {print $2; exit}')
-  [ -z "$other" ] || die "addresses $NET.0.0/16 are in use on $other; set RAILYARD_DEV_NET (two octets)"
+  other=$(ip -o -4 addr show | awk -v n="${ip%.*}." -v b="$b" 'index($4, n) == 1 && $2 != b {print $2; exit}')
+  [ -z "$other" ] || die "addresses ${ip%.*}.0/24 are in use on $other; set RAILYARD_DEV_NET (two octets)"
   if [ -e "/sys/class/net/$b" ]; then
     case $(cat "/sys/class/net/$b/ifalias") in
       "railyard-dev-$ID") ;;
-      '') [ -d "/sys/class/net/$b/bridge" ] && ip -o -4 addr show dev "$b" | grep -q " $ip/" ||
-            die "interface $b is not ours; set RAILYARD_DEV_BRIDGE and RAILYARD_DEV_NET" ;;
+      '') # made by a run that was killed before it could mark it
+        if [ ! -d "/sys/class/net/$b/bridge" ] || ip -o -4 addr show dev "$b" | grep -qv " $ip/"; then
+          die "interface $b is not ours; set RAILYARD_DEV_BRIDGE and RAILYARD_DEV_NET"
+        fi ;;
       *) die "bridge $b belongs to another state directory; set RAILYARD_DEV_BRIDGE and RAILYARD_DEV_NET" ;;
     esac
   else
@@ -97,9 +98,9 @@ cgroups_up() {
 }
 # Ends whatever an engine left running in its own control group, then removes it.
 cgroup_sweep() { # engine
-  local name pid start try
+  local name pid start
   name=$(engine_cgroup "$1")
-  for try in {1..30}; do
+  for _ in {1..30}; do
     local left=0
     while read -r pid; do
       start=$(start_time "$pid") || continue

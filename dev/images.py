@@ -26,6 +26,7 @@ import io
 import json
 import os
 import re
+import signal
 import struct
 import sys
 import tarfile
@@ -387,4 +388,5 @@ def main():
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     main()

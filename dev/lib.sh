@@ -1,6 +1,6 @@
 # Shared by the scripts in dev/. Sourced, never run; defines settings and
 # functions, starts nothing.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC2034
 set -euo pipefail
 
 DEV_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -160,7 +160,8 @@ reap_marked() {
     left=0
     for p in $(grep -lzFx -- "RAILYARD_DEV_BUILD=$STATE" /proc/[0-9]*/environ 2>/dev/null || true); do
       p=${p#/proc/}; p=${p%/environ}
-      [ "$p" != $$ ] && start=$(start_time "$p") || continue
+      [ "$p" != $$ ] || continue
+      start=$(start_time "$p") || continue
       signal_same KILL "$p" "$start" || continue
       left=1
     done

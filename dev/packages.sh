@@ -59,7 +59,7 @@ suite_apt() { # suite apt-arguments...
 # Downloads packages (apt checks the signatures) and unpacks them into
 # $PKGS/NAME; nothing is configured, no service starts.
 unpack_packages() { # suite name package...
-  local suite=$1 name=$2 dest=$PKGS/$2 part=$PKGS/$2.part d
+  local suite=$1 dest=$PKGS/$2 part=$PKGS/$2.part d
   shift 2
   [ "$(cat "$dest/.packages" 2>/dev/null)" = "$suite $*" ] && return 0
   log "fetching from Debian $suite: $*"
@@ -67,7 +67,7 @@ unpack_packages() { # suite name package...
   mkdir -p "$part/debs"
   {
     suite_apt "$suite" update &&
-      (cd "$part/debs" && suite_apt "$suite" download "$@")
+      (exec 9>&-; cd "$part/debs" && suite_apt "$suite" download "$@")
   } >>"$LOGS/apt.log" 2>&1 || die "cannot fetch packages of $suite, see $LOGS/apt.log"
   for d in "$part"/debs/*.deb; do
     marked dpkg -x "$d" "$part" || die "cannot unpack $d"

@@ -233,7 +233,7 @@ impl<'a> Builder<'a> {
         let key = key.finish();
         let needs: Vec<StepId> = beneath.step.iter().chain(&beneath.base).copied().collect();
         let kind = StepKind::Setup { cell: id, position };
-        let label = || format!("{} setup: {}", cell.name, first_line(&command.script));
+        let label = || format!("{} setup: {}", cell.name, last_line(&command.script));
         let step = self.step(key, kind, Class::Container, beneath.provisional, &needs, label);
         Beneath { key, provisional: beneath.provisional, step: Some(step), base: beneath.base }
     }
@@ -269,7 +269,7 @@ impl<'a> Builder<'a> {
                 let builder = self.builder_identity(run, &mut needs);
                 provisional = builder.provisional;
                 key::run(&mut key, run, &builder);
-                (Class::Container, format!("{}: {}", layer.name, first_line(&run.command.script)))
+                (Class::Container, format!("{}: {}", layer.name, last_line(&run.command.script)))
             }
             ConcreteContent::Parts(parts) => {
                 let mut class = Class::Transfer;
@@ -407,8 +407,9 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn first_line(script: &str) -> &str {
-    script.lines().map(str::trim).find(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or("")
+fn last_line(script: &str) -> &str {
+    let mut lines = script.lines().map(str::trim);
+    lines.rfind(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or("")
 }
 
 fn parts_label(parts: &[ConcretePart]) -> String {

@@ -10,6 +10,6 @@ mod step;
 
 pub use action::{Action, Actions, Known, critical_path, priorities};
 pub use builder::{Inputs, plan};
-pub use document::{PLAN_SCHEMA, PlanDocument};
+pub use document::{CellDocument, PLAN_SCHEMA, PlanDocument, StepDocument, Totals};
 pub use key::KEY_VERSION;
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};

@@ -1,0 +1,1 @@
+"""The parts of benches/against_bake."""

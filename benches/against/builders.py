@@ -1,0 +1,177 @@
+"""The builders: each makes the matrix's images and pushes them."""
+import json
+import os
+import subprocess
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from .machine import TOP, Problem
+
+RUN_TIMEOUT = 3600   # seconds
+MATRIX_FILE = TOP / "matrices/serverless-plugin.toml"
+NPM_INSTALL = """
+npm config set fetch-timeout 60000
+npm config set fetch-retry-mintimeout 20000
+npm config set fetch-retry-maxtimeout 120000
+npm install -g --no-audit --no-fund serverless@%s
+"""
+
+
+class Builder:
+    """A way of building. `start_over` comes before a cold build; after a base has moved `refresh` is
+    called in place of `build`. Both give the exit status and write what they say to `log`."""
+
+    name = None
+
+    def __init__(self, machine, matrix, prefix):
+        self.machine = machine
+        self.matrix = matrix
+        self.prefix = prefix   # registry and path; the repository is {prefix}/serverless-plugin
+
+    @property
+    def repository(self):
+        """Without the registry's host."""
+        return self.prefix.split("/", 1)[1] + "/serverless-plugin"
+
+    def start_over(self):
+        """Forgets whatever earlier builds left with the builder itself."""
+
+    def build(self, log):
+        raise NotImplementedError
+
+    def refresh(self, log):
+        return self.build(log)
+
+    def call(self, command, log, directory=TOP):
+        try:
+            return subprocess.run(command, env=self.machine.environment, cwd=directory, check=False,
+                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                  timeout=RUN_TIMEOUT).returncode
+        except subprocess.TimeoutExpired:
+            log.write(b"\nended: it ran for %d s\n" % RUN_TIMEOUT)
+            return 124
+
+
+class Railyard(Builder):
+    name = "railyard"
+    program = TOP / "target/release/railyard"
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        if not self.program.exists():
+            raise Problem("%s is missing: cargo build --release" % self.program)
+        self.state = None
+
+    def start_over(self):
+        if self.state:
+            self.machine.remove(self.state)
+        self.state = Path(self.machine.work, "railyard-" + uuid.uuid4().hex[:8])
+        self.state.mkdir()
+
+    def build(self, log):
+        return self._run(log, "build", "--push", "--no-checks", "--no-cache", "--progress", "plain")
+
+    def refresh(self, log):
+        return self._run(log, "update") or self.build(log)
+
+    def _run(self, log, *arguments):
+        files = self.machine.files
+        variables = {
+            "target": self.prefix,
+            "sam": self.machine.registry + "/sam",
+            "harness": self.machine.registry + "/harness",
+            "docker_downloads": files,
+            "harness_downloads": files,
+            "github": files,
+        }
+        settings = [text for pair in variables.items() for text in ("--var", "%s=%s" % pair)]
+        settings += ["--file", TOP / "builds.toml", "--only", self.matrix.only,
+                     "--store", self.state / "store", "--lock", self.state / "builds.lock"]
+        return self.call([self.program, *arguments, *settings], log)
+
+
+class Bake(Builder):
+    name = "bake"
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.directory = Path(self.machine.work, "bake-" + uuid.uuid4().hex[:8])
+        for name in ("bin", "scripts", "client-tools"):
+            os.makedirs(self.directory / "context/directories" / name)
+        dockerfile = Path(__file__).with_name("Dockerfile").read_text(encoding="utf-8")
+        (self.directory / "context/Dockerfile").write_text(dockerfile, encoding="utf-8")
+        text = json.dumps(self._file(), indent=1)
+        (self.directory / "docker-bake.json").write_text(text, encoding="utf-8")
+
+    def build(self, log):
+        command = ["docker", "buildx", "bake", "--progress", "plain", "--provenance=false", "--sbom=false",
+                   "--file", "docker-bake.json"]
+        return self.call(command, log, self.directory)
+
+    def _file(self):
+        targets = {"tools": self._shared("tools")}
+        for node, version in self.matrix.frameworks():
+            targets[_framework(node, version)] = self._shared(
+                "framework", NODE_IMAGE=node.base, SERVERLESS_VERSION=version)
+        images = {"image-" + _plain(image.tag): self._image(image) for image in self.matrix.images}
+        return {"group": {"default": {"targets": list(images)}}, "target": targets | images}
+
+    def _shared(self, stage, **arguments):
+        """A stage that images link to."""
+        return self._target(stage, arguments) | {"output": ["type=cacheonly"]}
+
+    def _image(self, image):
+        node = self.matrix.runtimes[image.runtime.node]
+        arguments = {
+            "RUNTIME_IMAGE": image.runtime.base,
+            "NODE_IMAGE": node.base,
+            "HARNESS_IMAGE": "%s/harness/serverless-plugin:%s-base-image" % (self.machine.registry, image.harness),
+            "COMPANION": "own" if node == image.runtime else "other",
+        }
+        contexts = {"tools": "target:tools"}
+        if image.serverless:
+            arguments["SERVERLESS_VERSION"] = image.serverless
+            contexts["framework"] = "target:" + _framework(node, image.serverless)
+        target = self._target("serverless" if image.serverless else "base", arguments)
+        tag = "%s/serverless-plugin:%s" % (self.prefix, image.tag)
+        return target | {"contexts": contexts, "tags": [tag], "output": ["type=image,push=true"]}
+
+    def _target(self, stage, arguments):
+        return {"context": "context", "target": stage,
+                "args": dict(arguments, FILES=self.machine.files_bridge)}
+
+
+def _framework(node, version):
+    return "framework-%s-%s" % (_plain(node.name), _plain(version))
+
+
+def _plain(text):
+    """As a bake target's name, which holds no dots."""
+    return text.replace(".", "_")
+
+
+class Bare(Builder):
+    """Pushes nothing: the run steps alone, as many at a time as railyard runs. What a cold build
+    cannot be quicker than, unless it runs less."""
+
+    name = "bare"
+
+    def start_over(self):
+        for node, _ in self.matrix.frameworks():
+            self.machine.docker("pull", "--quiet", node.base)
+
+    def build(self, log):
+        volume = "railyard-bench-%s" % self.machine.id
+        self.machine.docker("volume", "create", volume)
+        try:
+            with ThreadPoolExecutor(os.cpu_count()) as pool:
+                runs = [pool.submit(self._install, node, version, volume, log)
+                        for node, version in self.matrix.frameworks()]
+            return max(run.result() for run in runs)
+        finally:
+            self.machine.docker("volume", "rm", "--force", volume)
+
+    def _install(self, node, version, volume, log):
+        return self.call(["docker", "run", "--rm", "--volume", volume + ":/root/.npm",
+                          "--entrypoint", "/bin/sh", node.base, "-ec", NPM_INSTALL % version], log)
