@@ -57,7 +57,7 @@ impl Answer<'_> {
     }
 
     /// What there is of an error's body; one that breaks off still leaves the status.
-    pub(super) async fn error_body(&mut self) -> Bytes {
+    async fn error_body(&mut self) -> Bytes {
         self.transport.read(&mut self.response, ERROR_BODY).await.map(|(body, _)| body).unwrap_or_default()
     }
 

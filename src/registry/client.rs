@@ -19,7 +19,7 @@ use super::retry::{Attempts, Failure};
 use super::transport::Transport;
 use super::{
     BlobSource, Credential, Credentials, HostSettings, Progress, Registry, RegistryError, RegistryErrorKind,
-    RetrySettings, Upload, answer, challenge,
+    RetrySettings, Upload, challenge,
 };
 use crate::oci::{Descriptor, Digest, Reference, RepositoryName};
 
@@ -83,20 +83,14 @@ pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) headers: reqwest::header::HeaderMap,
     pub(super) body: Bytes,
+    /// What a 404 says, where it means more than that nothing is there.
+    pub(super) refusal: Option<RegistryErrorKind>,
 }
 
 impl Reply {
     /// A header that is text.
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
-    }
-
-    /// The failure a 404 is where it means more than that nothing is there.
-    pub(super) fn missing(&self) -> RegistryErrorKind {
-        RegistryErrorKind::Status {
-            status: self.status.as_u16(),
-            message: answer::message(self.status, &self.body),
-        }
     }
 }
 
@@ -150,12 +144,15 @@ impl HttpRegistry {
     async fn try_call(&self, host: &Host, call: &Call, limit: usize) -> Result<Reply, Failure> {
         let mut answer = self.send(host, call).await?;
         let status = answer.status();
-        let body = match status {
-            StatusCode::NOT_FOUND => answer.error_body().await,
-            status if status.is_success() => answer.body(limit).await?,
-            _ => return Err(answer.failure().await),
-        };
-        Ok(Reply { status, headers: answer.response.headers().clone(), body })
+        let headers = answer.response.headers().clone();
+        if status.is_success() {
+            return Ok(Reply { status, headers, body: answer.body(limit).await?, refusal: None });
+        }
+        let failure = answer.failure().await;
+        if status == StatusCode::NOT_FOUND {
+            return Ok(Reply { status, headers, body: Bytes::new(), refusal: Some(failure.kind) });
+        }
+        Err(failure)
     }
 
     /// Sends once, and once more with what a 401 asks for. Any status is an answer.
@@ -176,10 +173,11 @@ impl HttpRegistry {
         else {
             return Ok(answer);
         };
-        if answer.authorization.is_some() {
-            host.auth.reject(access, &call.scopes).await;
-        }
         let scopes = call.scopes.and_wanted(&wanted);
+        // Wanting more than was asked for says nothing against what was sent.
+        if answer.authorization.is_some() && scopes == call.scopes {
+            host.auth.reject(access, &scopes).await;
+        }
         host.auth.learn(wanted);
         let was_anonymous = answer.authorization.is_none();
         match host.auth.authorization(access, &scopes).await? {
@@ -215,6 +213,9 @@ impl HttpRegistry {
             let response = self.transport.send(request, call.payload.meter()).await;
             let response = response.map_err(|kind| call.payload.take_error().unwrap_or(kind))?;
             let answer = Answer { response, transport: &self.transport, authorization, permit };
+            if answer.status() != StatusCode::TOO_MANY_REQUESTS {
+                host.budget.answered();
+            }
             let reads = matches!(call.method, Method::GET | Method::HEAD);
             let is_redirect = matches!(answer.status().as_u16(), 301 | 302 | 303 | 307 | 308);
             let target = answer.header("location").filter(|_| reads && is_redirect && hops < REDIRECTS);

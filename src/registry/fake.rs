@@ -394,3 +394,56 @@ impl Registry for FakeRegistry {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::oci::MEDIA_MANIFEST;
+
+    fn silent() -> Progress {
+        Arc::new(|_| {})
+    }
+
+    fn name(text: &str) -> RepositoryName {
+        text.parse().unwrap()
+    }
+
+    #[tokio::test]
+    async fn it_mounts_sends_and_records() {
+        let fake = FakeRegistry::new();
+        let (a, b) = (name("localhost:5000/a"), name("localhost:5000/b"));
+        let image = fake.insert_image(&a.tag("v1"), ImageConfig::default(), &[Bytes::from_static(b"tar")]);
+        let (found, bytes) = fake.manifest(&a.tag("v1")).await.unwrap().unwrap();
+        assert_eq!((&found, fake.tagged(&a.tag("v1"))), (&image, Some(image.digest)));
+        let manifest: ImageManifest = serde_json::from_slice(&bytes).unwrap();
+        let refused = fake.put_manifest(&b.tag("v1"), MEDIA_MANIFEST, bytes.clone()).await.unwrap_err();
+        assert!(refused.to_string().contains("MANIFEST_BLOB_UNKNOWN"));
+
+        let layer = &manifest.layers[0];
+        assert_eq!(fake.push_blob(&b, layer, Some(&a), None, silent()).await.unwrap(), Upload::Mounted);
+        assert_eq!(fake.push_blob(&b, layer, None, None, silent()).await.unwrap(), Upload::Existed);
+        fake.refuse_mounts(true);
+        let config = fake.push_blob(&b, &manifest.config, Some(&a), None, silent()).await.unwrap_err();
+        assert!(matches!(config.kind, RegistryErrorKind::NotMounted));
+        let source = BlobSource::Bytes(fake.content(manifest.config.digest).unwrap());
+        fake.push_blob(&b, &manifest.config, Some(&a), Some(source), silent()).await.unwrap();
+        assert_eq!(fake.bytes_sent(), manifest.config.size);
+        fake.put_manifest(&b.tag("v1"), MEDIA_MANIFEST, bytes).await.unwrap();
+        assert_eq!(fake.tags(&b).await.unwrap(), ["v1"]);
+        assert_eq!((fake.count("PUT blob"), fake.count("MOUNT blob"), fake.count("PUT manifest")), (1, 3, 2));
+    }
+
+    #[tokio::test]
+    async fn planned_faults_hit_one_request() {
+        let fake = FakeRegistry::new();
+        let a = name("localhost:5000/a");
+        let reset = RegistryErrorKind::Transport("reset".into());
+        fake.fail_next(|request| request.starts_with("HEAD manifest") && request.ends_with(":v2"), reset);
+        assert!(fake.head(&a.tag("v1")).await.unwrap().is_none());
+        assert!(fake.head(&a.tag("v2")).await.is_err());
+        assert!(fake.head(&a.tag("v2")).await.unwrap().is_none());
+        assert_eq!(fake.requests()[0], "HEAD manifest localhost:5000/a:v1");
+    }
+}

@@ -17,9 +17,10 @@ const CONCURRENCY: usize = 8;
 pub struct HostSettings {
     /// Speak plain HTTP. Loopback hosts always do.
     pub insecure: bool,
-    /// Most requests a second, 0 for no limit. By default none on loopback, 5 on `public.ecr.aws`
-    /// (which documents 1 anonymous pull a second, a pull being several requests), else 20. Twice
-    /// as many (four times on `public.ecr.aws`) may come at once after a pause.
+    /// Most requests a second, 0 for no limit; twice as many may come at once after a pause. By
+    /// default no limit on loopback, 5 on `public.ecr.aws` (which documents 1 anonymous pull a
+    /// second, a pull being several requests), else 100. A registry that answers 429 is worked more
+    /// slowly whatever is set here.
     pub requests_per_second: Option<f64>,
     /// Most requests at once, transfers included; 8 by default.
     pub concurrency: Option<usize>,
@@ -47,7 +48,7 @@ impl Host {
             Some(per_second) => Some(Rate { per_second, burst: (per_second * 2.0).ceil() as u32 }),
             None if is_loopback(api) => None,
             None if name == "public.ecr.aws" => Some(Rate { per_second: 5.0, burst: 20 }),
-            None => Some(Rate { per_second: 20.0, burst: 40 }),
+            None => Some(Rate { per_second: 100.0, burst: 200 }),
         };
         Ok(Self {
             name: name.to_owned(),

@@ -79,11 +79,12 @@ impl HttpRegistry {
             .header("content-type", media_type)
             .payload(Payload::Bytes(bytes));
         let reply = self.call(&host, &call, MANIFEST).await?;
-        if reply.status == StatusCode::NOT_FOUND {
-            return Err(reply.missing());
+        let told = told_digest(&reply).unwrap_or(digest);
+        if let Some(refusal) = reply.refusal {
+            return Err(refusal);
         }
         // A registry that stored other bytes (converted, say) has not stored this image.
-        verify(Some(digest), told_digest(&reply).unwrap_or(digest))
+        verify(Some(digest), told)
     }
 
     /// Whether a blob is there, by `HEAD`.

@@ -72,16 +72,19 @@ impl<'a> Attempts<'a> {
         self.failed = 0;
     }
 
-    /// Waits until the next try, or gives the reason back when there is none. After a 429 the
-    /// whole host is left alone for as long.
+    /// Waits until the next try, or gives the reason back when there is none. A 429
+    /// holds back the whole host.
     pub(super) async fn wait(&mut self, budget: &Budget, failure: Failure) -> Result<(), RegistryErrorKind> {
         self.failed += 1;
         if !failure.is_retryable() || self.failed >= self.settings.tries {
             return Err(failure.kind);
         }
-        let delay = delay(self.settings, self.failed, failure.retry_after, random());
-        if matches!(failure.kind, RegistryErrorKind::Status { status: 429, .. }) {
-            budget.pause(delay);
+        let is_too_much = matches!(failure.kind, RegistryErrorKind::Status { status: 429, .. });
+        // Who is refused for haste and comes back within the second is refused again.
+        let haste = is_too_much.then(|| Duration::from_secs(1 << (self.failed - 1).min(6)));
+        let delay = delay(self.settings, self.failed, failure.retry_after.or(haste), random());
+        if is_too_much {
+            budget.refused(delay);
         }
         tokio::time::sleep(delay).await;
         Ok(())
