@@ -3,13 +3,40 @@
 //! Speaks the OCI distribution specification 1.1. Retry, authentication and the request budget live
 //! in the client; concurrency between blobs lives in the dispatcher.
 
-use std::path::PathBuf;
+mod answer;
+mod auth;
+mod budget;
+mod challenge;
+mod client;
+mod credentials;
+mod download;
+mod error;
+mod fake;
+mod host;
+mod link;
+mod manifests;
+mod meter;
+mod payload;
+mod retry;
+mod secret;
+mod transport;
+mod upload;
+
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::oci::{Descriptor, Digest, Reference, RepositoryName};
+
+pub use client::{HttpRegistry, RegistryOptions};
+pub use credentials::Credentials;
+pub use error::{RegistryError, RegistryErrorKind};
+pub use fake::FakeRegistry;
+pub use host::HostSettings;
+pub use retry::RetrySettings;
+pub use secret::{Credential, Secret};
 
 /// Bytes of a blob to upload.
 #[derive(Debug, Clone)]
@@ -34,7 +61,8 @@ pub enum Upload {
     },
 }
 
-/// Called with the number of bytes moved since the last call.
+/// Called with the number of bytes moved since the last call. Bytes moved again after a broken
+/// connection are not counted twice.
 pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// What railyard asks of a registry. One value serves every registry host.
@@ -83,7 +111,7 @@ pub trait Registry: Send + Sync {
         &'a self,
         repository: &'a RepositoryName,
         descriptor: &'a Descriptor,
-        target: &'a std::path::Path,
+        target: &'a Path,
         progress: Progress,
     ) -> BoxFuture<'a, Result<(), RegistryError>>;
 
@@ -99,58 +127,4 @@ pub trait Registry: Send + Sync {
         &'a self,
         repository: &'a RepositoryName,
     ) -> BoxFuture<'a, Result<Vec<String>, RegistryError>>;
-}
-
-/// A request that failed for good, after retries.
-#[derive(Debug, thiserror::Error)]
-#[error("failed to {action}: {kind}")]
-pub struct RegistryError {
-    /// What was tried, e.g. "push blob `sha256:…` to `localhost:5000/x`". Holds no credentials.
-    pub action: String,
-    /// Why it failed.
-    pub kind: RegistryErrorKind,
-}
-
-/// Why a request failed.
-#[derive(Debug, thiserror::Error)]
-pub enum RegistryErrorKind {
-    /// No connection, or it broke.
-    #[error("{0}")]
-    Transport(String),
-    /// An answer with an error status.
-    #[error("the registry answered {status}: {message}")]
-    Status {
-        /// HTTP status.
-        status: u16,
-        /// The registry's own words, shortened.
-        message: String,
-    },
-    /// 401 or 403, or a credential helper that failed.
-    #[error("access denied: {0}")]
-    Denied(String),
-    /// The bytes are not what the digest says.
-    #[error("digest mismatch: wanted {wanted}, got {got}")]
-    Mismatch {
-        /// Digest asked for.
-        wanted: Digest,
-        /// Digest of what came.
-        got: Digest,
-    },
-    /// A mount was refused and there are no bytes to send.
-    #[error("the registry did not mount the blob")]
-    NotMounted,
-    /// What was asked for is not there.
-    #[error("not found")]
-    NotFound,
-    /// A document that does not parse.
-    #[error("malformed document: {0}")]
-    Malformed(String),
-    /// A local file.
-    #[error("local file `{path}`: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// The cause.
-        source: std::io::Error,
-    },
 }

@@ -1,0 +1,208 @@
+//! Where credentials come from: what was given, then Docker's configuration and its helpers.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use docker_credential::{CredentialRetrievalError, DockerCredential};
+
+use super::{Credential, RegistryErrorKind};
+
+/// How long a credential is used before its helper is asked again; those of clouds expire.
+const TRUSTED_FOR: Duration = Duration::from_secs(15 * 60);
+
+/// The sources of credentials, by registry host as in references (`docker.io`, `localhost:5000`).
+#[derive(Debug, Clone, Default)]
+pub struct Credentials {
+    given: BTreeMap<String, Credential>,
+    docker_config: Option<PathBuf>,
+}
+
+impl Credentials {
+    /// No credentials at all.
+    pub fn anonymous() -> Self {
+        Self::default()
+    }
+
+    /// Docker's configuration where Docker looks for it: `$DOCKER_CONFIG/config.json`, else
+    /// `~/.docker/config.json`. That there is none is no error.
+    pub fn docker() -> Self {
+        let folder = std::env::var_os("DOCKER_CONFIG")
+            .filter(|folder| !folder.is_empty())
+            .map(PathBuf::from)
+            .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
+        Self { docker_config: folder.map(|folder| folder.join("config.json")), ..Self::default() }
+    }
+
+    /// Docker's configuration at a path.
+    pub fn docker_config(path: impl Into<PathBuf>) -> Self {
+        Self { docker_config: Some(path.into()), ..Self::default() }
+    }
+
+    /// Adds a credential for a host, which goes before Docker's configuration.
+    pub fn with(mut self, host: impl Into<String>, credential: Credential) -> Self {
+        self.given.insert(host.into(), credential);
+        self
+    }
+
+    /// Looks a host up. Blocks on credential helpers.
+    fn load(&self, host: &str) -> Result<Option<Credential>, RegistryErrorKind> {
+        if let Some(credential) = self.given.get(host) {
+            return Ok(Some(credential.clone()));
+        }
+        match &self.docker_config {
+            Some(path) => load_from_docker(path, host),
+            None => Ok(None),
+        }
+    }
+}
+
+fn load_from_docker(path: &Path, host: &str) -> Result<Option<Credential>, RegistryErrorKind> {
+    let text = match std::fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(RegistryErrorKind::file(path, error)),
+    };
+    // `docker login` stores Docker Hub under the URL of its first API.
+    let keys: &[&str] =
+        if host == "docker.io" { &["https://index.docker.io/v1/", "docker.io"] } else { &[host] };
+    for key in keys {
+        match docker_credential::get_credential_from_reader(text.as_slice(), key) {
+            Ok(DockerCredential::UsernamePassword(username, password)) => {
+                return Ok(Some(Credential::password(username, password)));
+            }
+            Ok(DockerCredential::IdentityToken(token)) => {
+                return Ok(Some(Credential::IdentityToken(super::Secret::new(token))));
+            }
+            Err(error) => {
+                if let Some(problem) = describe(&error, path, key) {
+                    return Err(RegistryErrorKind::Denied(problem));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Says what is wrong, or `None` where there just is no credential. What a helper prints is never
+/// shown, as it may hold the secret.
+fn describe(error: &CredentialRetrievalError, path: &Path, key: &str) -> Option<String> {
+    use CredentialRetrievalError as E;
+    let path = path.display();
+    Some(match error {
+        E::NoCredentialConfigured | E::ConfigNotFound => return None,
+        // The helpers' protocol has no other sign for "none stored" than these words.
+        E::HelperFailure { stdout, stderr, .. }
+            if stdout.contains("credentials not found") || stderr.contains("credentials not found") =>
+        {
+            return None;
+        }
+        E::HelperFailure { helper, .. } => {
+            format!("the credential helper failed; run `echo {key} | {helper} get` to see why")
+        }
+        E::HelperCommunicationError => {
+            format!("the credential helper that `{path}` names for `{key}` cannot be run")
+        }
+        E::MalformedHelperResponse => {
+            format!("the credential helper that `{path}` names for `{key}` answered no credential")
+        }
+        E::CredentialDecodingError | E::CredentialMismatchError => {
+            format!("the entry for `{key}` in `{path}` is malformed; log in again")
+        }
+        E::ConfigReadError => format!("`{path}` is no Docker configuration"),
+    })
+}
+
+/// Answers for each host, remembered for a while; helpers are asked once however many wait.
+pub(super) struct CredentialCache {
+    source: Arc<Credentials>,
+    hosts: Mutex<HashMap<String, Arc<Slot>>>,
+}
+
+type Slot = tokio::sync::Mutex<Option<(Instant, Option<Credential>)>>;
+
+impl CredentialCache {
+    pub(super) fn new(source: Credentials) -> Self {
+        Self { source: Arc::new(source), hosts: Mutex::default() }
+    }
+
+    /// The credential of a host, if it has one.
+    pub(super) async fn get(&self, host: &str) -> Result<Option<Credential>, RegistryErrorKind> {
+        let slot = self.slot(host);
+        let mut known = slot.lock().await;
+        if let Some((since, credential)) = &*known
+            && since.elapsed() < TRUSTED_FOR
+        {
+            return Ok(credential.clone());
+        }
+        let source = self.source.clone();
+        let name = host.to_owned();
+        let credential = tokio::task::spawn_blocking(move || source.load(&name))
+            .await
+            .map_err(|_| RegistryErrorKind::Denied("the credential helper was aborted".into()))??;
+        *known = Some((Instant::now(), credential.clone()));
+        Ok(credential)
+    }
+
+    /// Forgets a credential that was refused.
+    pub(super) async fn forget(&self, host: &str) {
+        *self.slot(host).lock().await = None;
+    }
+
+    fn slot(&self, host: &str) -> Arc<Slot> {
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.entry(host.to_owned()).or_default().clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(text: &str) -> (tempfile::TempDir, Credentials) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("config.json");
+        std::fs::write(&path, text).unwrap();
+        (folder, Credentials::docker_config(path))
+    }
+
+    #[test]
+    fn dockers_configuration_is_read_by_host() {
+        // "ann:hunter22" and "bob:b:c"
+        let (_folder, source) = config(
+            r#"{"auths": {"https://index.docker.io/v1/": {"auth": "YW5uOmh1bnRlcjIy"},
+                "localhost:5000": {"auth": "Ym9iOmI6Yw=="},
+                "acr.example": {"auth": "eDo=", "identitytoken": "refresh"}}}"#,
+        );
+        assert_eq!(source.load("docker.io").unwrap(), Some(Credential::password("ann", "hunter22")));
+        assert_eq!(source.load("localhost:5000").unwrap(), Some(Credential::password("bob", "b:c")));
+        let token = Credential::IdentityToken(super::super::Secret::new("refresh"));
+        assert_eq!(source.load("acr.example").unwrap(), Some(token));
+        assert_eq!(source.load("ghcr.io").unwrap(), None);
+        let given = source.with("ghcr.io", Credential::password("x", "y"));
+        assert_eq!(given.load("ghcr.io").unwrap(), Some(Credential::password("x", "y")));
+    }
+
+    #[test]
+    fn no_configuration_is_no_error_and_a_broken_one_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let none = Credentials::docker_config(folder.path().join("config.json"));
+        assert_eq!(none.load("docker.io").unwrap(), None);
+        let (_folder, broken) = config("{");
+        assert!(matches!(broken.load("docker.io"), Err(RegistryErrorKind::Denied(_))));
+        let (_folder, missing) = config(r#"{"credsStore": "no-such-helper-here"}"#);
+        assert!(missing.load("x.example").unwrap_err().to_string().contains("cannot be run"));
+    }
+
+    #[test]
+    fn what_a_helper_prints_is_not_shown() {
+        let error = CredentialRetrievalError::HelperFailure {
+            helper: "docker-credential-x".into(),
+            stdout: "hunter22".into(),
+            stderr: "hunter22".into(),
+        };
+        let text = describe(&error, Path::new("/c"), "r.example").unwrap();
+        assert!(text.contains("docker-credential-x get") && !text.contains("hunter22"));
+    }
+}

@@ -1,0 +1,112 @@
+//! What a failed request says.
+
+use std::path::{Path, PathBuf};
+
+use crate::oci::Digest;
+
+/// A request that failed for good, after retries.
+#[derive(Debug, thiserror::Error)]
+#[error("failed to {action}: {kind}")]
+pub struct RegistryError {
+    /// What was tried, e.g. "push blob `sha256:…` to `localhost:5000/x`". Holds no credentials.
+    pub action: String,
+    /// Why it failed.
+    pub kind: RegistryErrorKind,
+}
+
+/// Why a request failed.
+#[derive(Debug, thiserror::Error)]
+pub enum RegistryErrorKind {
+    /// No connection, or it broke.
+    #[error("{0}")]
+    Transport(String),
+    /// An answer with an error status.
+    #[error("the registry answered {status}: {message}")]
+    Status {
+        /// HTTP status.
+        status: u16,
+        /// The registry's own words, shortened.
+        message: String,
+    },
+    /// 401 or 403, or a credential helper that failed.
+    #[error("access denied: {0}")]
+    Denied(String),
+    /// The bytes are not what the digest says.
+    #[error("digest mismatch: wanted {wanted}, got {got}")]
+    Mismatch {
+        /// Digest asked for.
+        wanted: Digest,
+        /// Digest of what came.
+        got: Digest,
+    },
+    /// A mount was refused and there are no bytes to send.
+    #[error("the registry did not mount the blob")]
+    NotMounted,
+    /// What was asked for is not there.
+    #[error("not found")]
+    NotFound,
+    /// A document that does not parse.
+    #[error("malformed document: {0}")]
+    Malformed(String),
+    /// A local file.
+    #[error("local file `{path}`: {source}")]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+impl RegistryErrorKind {
+    /// Whether the same request may succeed when sent again: connections that broke, 408, 429 and
+    /// 5xx, except 501 and 505 which state a lasting lack.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            Self::Transport(_) => true,
+            Self::Status { status, .. } => {
+                matches!(status, 408 | 429 | 500..=599) && !matches!(status, 501 | 505)
+            }
+            _ => false,
+        }
+    }
+
+    /// This kind as the failure of `action`.
+    pub(super) fn during(self, action: impl Into<String>) -> RegistryError {
+        RegistryError { action: action.into(), kind: self }
+    }
+
+    /// Builds the kind for a local file that failed.
+    pub(super) fn file(path: &Path, source: std::io::Error) -> Self {
+        Self::File { path: path.to_owned(), source }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_pass_is_retried() {
+        let status = |status| RegistryErrorKind::Status { status, message: String::new() };
+        for retried in [408, 429, 500, 502, 503, 504] {
+            assert!(status(retried).is_retryable(), "{retried}");
+        }
+        for lasting in [400, 404, 405, 409, 416, 501, 505] {
+            assert!(!status(lasting).is_retryable(), "{lasting}");
+        }
+        assert!(RegistryErrorKind::Transport("reset".into()).is_retryable());
+        assert!(!RegistryErrorKind::Denied("no".into()).is_retryable());
+        assert!(!RegistryErrorKind::NotMounted.is_retryable());
+    }
+
+    #[test]
+    fn the_message_says_what_was_tried_and_why_it_failed() {
+        let kind = RegistryErrorKind::Status { status: 403, message: "DENIED: no".into() };
+        let error = kind.during("push blob `sha256:ab` to `localhost:5000/x`");
+        assert_eq!(
+            error.to_string(),
+            "failed to push blob `sha256:ab` to `localhost:5000/x`: the registry answered 403: DENIED: no"
+        );
+    }
+}
