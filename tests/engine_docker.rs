@@ -1,6 +1,8 @@
 //! Runs in real engines: every engine in `RAILYARD_TEST_ENGINES` (socket addresses separated by
 //! spaces; `dev/env` sets it). They fail without one, and without the development registry.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex};
@@ -319,7 +321,8 @@ async fn too_much_memory_ends_a_run_and_is_told() {
 async fn a_run_that_takes_too_long_is_ended_and_removed() {
     for engine in engines() {
         let image = base(&engine).await;
-        for request in [request(&image, "echo on; sleep 100"), keep(&image, "echo on; sleep 100", &["/etc"])] {
+        for request in [request(&image, "echo on; sleep 100"), keep(&image, "echo on; sleep 100", &["/etc"])]
+        {
             let timeout = Some(Duration::from_secs(2));
             let began = Instant::now();
             let outcome = run(&engine, RunRequest { timeout, labels: labels("timeout"), ..request }).await;
@@ -468,7 +471,8 @@ async fn kept_paths_are_faithful_with_the_images_tar_and_without() {
             assert!(!tree.contains_key("etc/hosts"), "{:?}", tree.keys());
             // Which one of a group of hard links is the file is not said, and with the archive API
             // a group ends where a kept path does.
-            let grouped = |e: &Entry| e.kind == 'h' || [&b"text\n"[..], b"long\n"].contains(&e.content.as_slice());
+            let grouped =
+                |e: &Entry| e.kind == 'h' || [&b"text\n"[..], b"long\n"].contains(&e.content.as_slice());
             for entry in tree.values_mut().filter(|e| grouped(e)) {
                 *entry = Entry::default();
             }
@@ -621,7 +625,8 @@ fn small_image(archive: &std::path::Path) -> Digest {
         Digest::of(&layer)
     );
     let digest = Digest::of(config.as_bytes());
-    let manifest = format!(r#"[{{"Config":"{}.json","RepoTags":null,"Layers":["layer.tar"]}}]"#, digest.hex());
+    let manifest =
+        format!(r#"[{{"Config":"{}.json","RepoTags":null,"Layers":["layer.tar"]}}]"#, digest.hex());
     let mut tar = tar::Builder::new(Vec::new());
     file(&mut tar, &format!("{}.json", digest.hex()), config.as_bytes());
     file(&mut tar, "layer.tar", &layer);

@@ -45,8 +45,8 @@ impl DockerEngine {
                 break;
             }
             while let Some(chunk) = stream.next().await {
-                let chunk =
-                    chunk.map_err(|error| self.failed(&format!("read `{path}` from the container"), &error))?;
+                let chunk = chunk
+                    .map_err(|error| self.failed(&format!("read `{path}` from the container"), &error))?;
                 // The padding at the end need not be read.
                 if !writer.send(chunk).await {
                     break;

@@ -37,7 +37,10 @@ impl Pending {
 #[derive(Clone)]
 enum Thing {
     /// A container by name; `created` is false while the request that makes it is under way.
-    Container { name: String, created: bool },
+    Container {
+        name: String,
+        created: bool,
+    },
     Image(String),
 }
 

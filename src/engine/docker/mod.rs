@@ -27,9 +27,7 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
-use super::{
-    Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput, RunRequest, TarSink,
-};
+use super::{Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput, RunRequest, TarSink};
 use crate::oci::{Digest, Platform, Reference};
 use failure::{failed, is_not_found};
 use guard::Pending;

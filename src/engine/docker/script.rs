@@ -110,7 +110,9 @@ fn packing(secrets: bool, topmost: &[&str], paths: &[String]) -> String {
     script.push_str(END_THE_REST);
     for (index, path) in paths.iter().enumerate() {
         let path = quoted(path);
-        script.push_str(&format!("[ -e {path} ] || [ -L {path} ] || {{ echo missing {index} >&3; exit 0; }}\n"));
+        script.push_str(&format!(
+            "[ -e {path} ] || [ -L {path} ] || {{ echo missing {index} >&3; exit 0; }}\n"
+        ));
     }
     script.push_str("LC_ALL=C; export LC_ALL; unset TAR_OPTIONS\n");
     script.push_str(&format!("set -- {TAR}"));
