@@ -591,6 +591,77 @@ async fn a_sweep_removes_what_carries_all_the_labels() {
     }
 }
 
+/// A TCP address that passes everything to the engine's socket, until it is told to freeze.
+async fn proxy(engine: &DockerEngine) -> (String, tokio::sync::watch::Sender<bool>) {
+    let socket = engine.endpoint().strip_prefix("unix://").unwrap().to_owned();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let (freeze, frozen) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (socket, mut frozen) = (socket.clone(), frozen.clone());
+            tokio::spawn(async move {
+                let pass = async {
+                    let mut server = tokio::net::UnixStream::connect(socket).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                };
+                let freezes = async { frozen.wait_for(|frozen| *frozen).await.is_ok() };
+                let freezes = tokio::select! {
+                    () = pass => false,
+                    freezes = freezes => freezes,
+                };
+                if freezes {
+                    // Open, and silent.
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    (address, freeze)
+}
+
+#[tokio::test]
+async fn an_engine_that_freezes_is_noticed() {
+    for engine in engines() {
+        let image = base(&engine).await;
+        let (address, freeze) = proxy(&engine).await;
+        let labels = labels("frozen");
+        let behind = DockerEngine::connect(Some(&address)).with_patience(Duration::from_secs(4));
+        let secrets = BTreeMap::from([("a".to_owned(), SecretValue("b".into()))]);
+        let quick = RunRequest { secrets, ..keep(&image, "cat /run/secrets/a", &["/etc/passwd"]) };
+        assert_eq!(run(&behind, quick).await.tree().len(), 1);
+
+        let slow = RunRequest { labels: labels.clone(), ..request(&image, "echo on; sleep 100") };
+        let freezes = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            freeze.send(true).unwrap();
+            Instant::now()
+        };
+        let (outcome, frozen) = tokio::join!(run(&behind, slow), freezes);
+        assert_eq!(outcome.lines, ["on"]);
+        let error = outcome.result.unwrap_err();
+        assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
+        assert!(frozen.elapsed() < Duration::from_secs(15), "{:?}", frozen.elapsed());
+        assert_eq!(engine.sweep(&labels).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn links_with_a_slash_and_no_paths_at_all_can_be_kept() {
+    for engine in engines() {
+        let image = base(&engine).await;
+        for hide in ["true", "rm /bin/tar"] {
+            let script = format!("mkdir /real; ln -s /real /link; {hide}");
+            let outcome = run(&engine, keep(&image, &script, &["/link/"])).await;
+            assert_eq!((outcome.tree().len(), outcome.tree()["link"].kind), (1, 'l'));
+            assert_eq!(run(&engine, keep(&image, hide, &[])).await.tree(), &Tree::new());
+        }
+        for path in ["/", "relative"] {
+            assert!(run(&engine, keep(&image, "true", &[path])).await.result.is_err());
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_archive_is_loaded_and_its_id_given() {
     let directory = tempfile::tempdir().unwrap();

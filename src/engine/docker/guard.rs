@@ -133,6 +133,8 @@ async fn remove(client: &Docker, thing: &Thing) {
             {
                 return;
             }
+            // It answers nothing: what it has then stays for a sweep.
+            Err(Error::RequestTimeoutError) => return,
             Err(_) => {}
         }
         match pause {

@@ -109,7 +109,7 @@ fn packing(secrets: bool, topmost: &[&str], paths: &[String]) -> String {
     script.push_str("\"$@\" 3>&- </dev/null || exit $?\n");
     script.push_str(END_THE_REST);
     for (index, path) in paths.iter().enumerate() {
-        let path = quoted(path);
+        let path = quoted(&format!("/{}", relative(path)));
         script.push_str(&format!(
             "[ -e {path} ] || [ -L {path} ] || {{ echo missing {index} >&3; exit 0; }}\n"
         ));
@@ -120,7 +120,7 @@ fn packing(secrets: bool, topmost: &[&str], paths: &[String]) -> String {
         script.push_str(&format!(" --exclude={file}"));
     }
     script.push_str(
-        "\nif [ \"$(id -u 2>/dev/null)\" = 0 ] && \"$@\" -cf - -T /dev/null >/dev/null 2>&1; then\necho tar >&3\nexec \"$@\" -cf - --",
+        "\nif [ \"$(id -u 2>/dev/null)\" = 0 ] && \"$@\" -cf - -T /dev/null >/dev/null 2>&1; then\necho tar >&3\nexec \"$@\" -cf - -T /dev/null --",
     );
     for path in topmost {
         script.push(' ');
@@ -146,17 +146,13 @@ pub(super) fn topmost(paths: &[String]) -> Vec<&str> {
     kept
 }
 
-/// A path relative to `/`, without a slash at its end; `.` is never needed for the root itself,
-/// which is the empty path.
+/// A path relative to `/`, without a slash at its end; empty for the root itself.
 pub(super) fn relative(path: &str) -> &str {
     path.trim_matches('/')
 }
 
 /// A word of the shell.
 fn quoted(text: &str) -> String {
-    if text.is_empty() {
-        return ".".to_owned();
-    }
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 
