@@ -6,8 +6,21 @@
 //! # Why the container packs its own files
 //! The kept paths are packed by the image's own `tar` in the container that has just run the
 //! command, and come out through the attached standard output, while all output of the command
-//! itself goes to standard error. See [`super::archive`] for the numbers. It needs GNU tar and
-//! root, which is asked before anything is sent; where it cannot be, the archive API is used.
+//! itself goes to standard error. It needs GNU tar and root, which is asked before anything is
+//! sent; where it cannot be, the archive API is used.
+//!
+//! Measured with 26,000 files of 194 MB, CPU seconds beyond what the removal of such a container
+//! costs anyway (1.1 to 1.6 of dockerd):
+//!
+//! | | dockerd 20.10.24 | dockerd 28.5.2 | client |
+//! |---|---|---|---|
+//! | tar in the container | 0.8 | 0.3 | 0.2 to 0.5 |
+//! | archive API, names rewritten | 1.9 | 5.5 | 0.6; 2.0 with the headers of 28.5.2 |
+//! | commit and save of all changes | 11 to 15 | 14 to 20 | 0.5 |
+//!
+//! The whole machine, in the one round that it was quiet (28.5.2, removal and tar included): 3.2 s
+//! for the tar in the container, 10.5 s for the archive API, 19.2 s for commit and save. An `exec`
+//! of tar sends the same bytes the same way, with one process and two requests more.
 
 use std::collections::BTreeMap;
 
