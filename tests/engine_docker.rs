@@ -1,6 +1,8 @@
 //! Runs in real engines: every engine in `RAILYARD_TEST_ENGINES` (socket addresses separated by
 //! spaces; `dev/env` sets it). They fail without one, and without the development registry.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::{Arc, Mutex};
@@ -319,7 +321,8 @@ async fn too_much_memory_ends_a_run_and_is_told() {
 async fn a_run_that_takes_too_long_is_ended_and_removed() {
     for engine in engines() {
         let image = base(&engine).await;
-        for request in [request(&image, "echo on; sleep 100"), keep(&image, "echo on; sleep 100", &["/etc"])] {
+        for request in [request(&image, "echo on; sleep 100"), keep(&image, "echo on; sleep 100", &["/etc"])]
+        {
             let timeout = Some(Duration::from_secs(2));
             let began = Instant::now();
             let outcome = run(&engine, RunRequest { timeout, labels: labels("timeout"), ..request }).await;
@@ -468,7 +471,8 @@ async fn kept_paths_are_faithful_with_the_images_tar_and_without() {
             assert!(!tree.contains_key("etc/hosts"), "{:?}", tree.keys());
             // Which one of a group of hard links is the file is not said, and with the archive API
             // a group ends where a kept path does.
-            let grouped = |e: &Entry| e.kind == 'h' || [&b"text\n"[..], b"long\n"].contains(&e.content.as_slice());
+            let grouped =
+                |e: &Entry| e.kind == 'h' || [&b"text\n"[..], b"long\n"].contains(&e.content.as_slice());
             for entry in tree.values_mut().filter(|e| grouped(e)) {
                 *entry = Entry::default();
             }
@@ -539,11 +543,13 @@ async fn changes_are_one_layer_with_whiteouts() {
             ("etc", 'd'),
             ("etc/.wh.issue", 'f'),
             ("usr/share/.wh.doc", 'f'),
-            ("etc/alternatives/.wh..wh..opq", 'f'),
             ("etc/alternatives/new", 'f'),
         ] {
             assert_eq!(tree.get(path).map(|e| e.kind), Some(kind), "{path}: {:?}", tree.keys());
         }
+        // A directory made anew is opaque, or each of its old entries is deleted.
+        let gone = ["etc/alternatives/.wh..wh..opq", "etc/alternatives/.wh.awk"];
+        assert!(gone.iter().any(|path| tree.contains_key(*path)), "{:?}", tree.keys());
         assert_eq!(tree["added"].content, b"added\n");
         assert_eq!(tree["etc/passwd"].mode, 0o600);
         assert!(!tree.contains_key("etc/group") && !tree.contains_key("usr/bin"), "{:?}", tree.keys());
@@ -587,6 +593,77 @@ async fn a_sweep_removes_what_carries_all_the_labels() {
     }
 }
 
+/// A TCP address that passes everything to the engine's socket, until it is told to freeze.
+async fn proxy(engine: &DockerEngine) -> (String, tokio::sync::watch::Sender<bool>) {
+    let socket = engine.endpoint().strip_prefix("unix://").unwrap().to_owned();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let (freeze, frozen) = tokio::sync::watch::channel(false);
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            let (socket, mut frozen) = (socket.clone(), frozen.clone());
+            tokio::spawn(async move {
+                let pass = async {
+                    let mut server = tokio::net::UnixStream::connect(socket).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut client, &mut server).await;
+                };
+                let freezes = async { frozen.wait_for(|frozen| *frozen).await.is_ok() };
+                let freezes = tokio::select! {
+                    () = pass => false,
+                    freezes = freezes => freezes,
+                };
+                if freezes {
+                    // Open, and silent.
+                    std::future::pending::<()>().await;
+                }
+            });
+        }
+    });
+    (address, freeze)
+}
+
+#[tokio::test]
+async fn an_engine_that_freezes_is_noticed() {
+    for engine in engines() {
+        let image = base(&engine).await;
+        let (address, freeze) = proxy(&engine).await;
+        let labels = labels("frozen");
+        let behind = DockerEngine::connect(Some(&address)).with_patience(Duration::from_secs(4));
+        let secrets = BTreeMap::from([("a".to_owned(), SecretValue("b".into()))]);
+        let quick = RunRequest { secrets, ..keep(&image, "cat /run/secrets/a", &["/etc/passwd"]) };
+        assert_eq!(run(&behind, quick).await.tree().len(), 1);
+
+        let slow = RunRequest { labels: labels.clone(), ..request(&image, "echo on; sleep 100") };
+        let freezes = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            freeze.send(true).unwrap();
+            Instant::now()
+        };
+        let (outcome, frozen) = tokio::join!(run(&behind, slow), freezes);
+        assert_eq!(outcome.lines, ["on"]);
+        let error = outcome.result.unwrap_err();
+        assert!(matches!(error, EngineError::Unreachable { .. }), "{error:?}");
+        assert!(frozen.elapsed() < Duration::from_secs(15), "{:?}", frozen.elapsed());
+        assert_eq!(engine.sweep(&labels).await.unwrap(), 1);
+    }
+}
+
+#[tokio::test]
+async fn links_with_a_slash_and_no_paths_at_all_can_be_kept() {
+    for engine in engines() {
+        let image = base(&engine).await;
+        for hide in ["true", "rm /bin/tar"] {
+            let script = format!("mkdir /real; ln -s /real /link; {hide}");
+            let outcome = run(&engine, keep(&image, &script, &["/link/"])).await;
+            assert_eq!((outcome.tree().len(), outcome.tree()["link"].kind), (1, 'l'));
+            assert_eq!(run(&engine, keep(&image, hide, &[])).await.tree(), &Tree::new());
+        }
+        for path in ["/", "relative"] {
+            assert!(run(&engine, keep(&image, "true", &[path])).await.result.is_err());
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_archive_is_loaded_and_its_id_given() {
     let directory = tempfile::tempdir().unwrap();
@@ -621,7 +698,8 @@ fn small_image(archive: &std::path::Path) -> Digest {
         Digest::of(&layer)
     );
     let digest = Digest::of(config.as_bytes());
-    let manifest = format!(r#"[{{"Config":"{}.json","RepoTags":null,"Layers":["layer.tar"]}}]"#, digest.hex());
+    let manifest =
+        format!(r#"[{{"Config":"{}.json","RepoTags":null,"Layers":["layer.tar"]}}]"#, digest.hex());
     let mut tar = tar::Builder::new(Vec::new());
     file(&mut tar, &format!("{}.json", digest.hex()), config.as_bytes());
     file(&mut tar, "layer.tar", &layer);

@@ -298,3 +298,57 @@ impl Engine for FakeEngine {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use super::*;
+
+    fn request(script: &str) -> RunRequest {
+        RunRequest {
+            image: "sha256:0".into(),
+            command: ["sh", "-c", script].map(String::from).into(),
+            env: Vec::new(),
+            user: None,
+            workdir: None,
+            memory: None,
+            cpus: None,
+            network: "none".into(),
+            timeout: Some(Duration::from_millis(50)),
+            caches: BTreeMap::new(),
+            secrets: BTreeMap::new(),
+            collect: Collect::Changes,
+            labels: BTreeMap::new(),
+        }
+    }
+
+    async fn run(engine: &FakeEngine, script: &str) -> (Result<RunOutput, EngineError>, Vec<String>) {
+        let names = Arc::new(Mutex::new(Vec::new()));
+        let seen = Arc::clone(&names);
+        let sink: TarSink = Box::new(move |tar: &mut dyn Read| {
+            for entry in tar::Archive::new(tar).entries()? {
+                locked(&seen).push(entry?.path()?.display().to_string());
+            }
+            Ok(())
+        });
+        let result = engine.run(request(script), Box::new(|_| {}), sink).await;
+        let names = locked(&names).clone();
+        (result, names)
+    }
+
+    #[tokio::test]
+    async fn runs_go_by_script_and_are_recorded() {
+        let engine = FakeEngine::new()
+            .with(FakeRun::containing("npm").file("a", b"1").file("b/c", b"2").fails(1))
+            .with(FakeRun::containing("bad").exit(3))
+            .with(FakeRun::containing("hang").hangs());
+        assert!(run(&engine, "npm install").await.0.unwrap_err().is_retryable());
+        assert_eq!(run(&engine, "npm install").await.1, ["a", "b/c"]);
+        assert_eq!(run(&engine, "bad").await.0.unwrap().exit_code, 3);
+        assert!(matches!(run(&engine, "hang").await.0, Err(EngineError::TimedOut(_))));
+        let _ = tokio::time::timeout(Duration::from_millis(5), run(&engine, "hang")).await;
+        assert!(matches!(engine.calls().last(), Some(FakeCall::Cancelled(_))));
+        assert_eq!(engine.requests().len(), 5);
+    }
+}

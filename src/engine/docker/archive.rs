@@ -25,7 +25,7 @@ impl DockerEngine {
     ) -> Result<(), EngineError> {
         let client = self.client().await?;
         for path in paths {
-            let options = ContainerArchiveInfoOptions { path: path.clone() };
+            let options = ContainerArchiveInfoOptions { path: absolute(path) };
             match client.get_container_archive_info(container, Some(options)).await {
                 Ok(_) => {}
                 Err(error) if is_not_found(&error) => return Err(EngineError::NoSuchPath(path.clone())),
@@ -38,15 +38,15 @@ impl DockerEngine {
         let rebase = tokio::task::spawn_blocking(move || rebase_all(queue, out));
         let patient = self.patient_client().await?;
         for path in topmost(paths) {
-            let options = DownloadFromContainerOptions { path: path.to_owned() };
+            let options = DownloadFromContainerOptions { path: absolute(path) };
             let mut stream = Box::pin(patient.download_from_container(container, Some(options)));
             let (writer, reader) = pipe();
             if archives.send((reader, Selection::new(path, mounts))).await.is_err() {
                 break;
             }
             while let Some(chunk) = stream.next().await {
-                let chunk =
-                    chunk.map_err(|error| self.failed(&format!("read `{path}` from the container"), &error))?;
+                let chunk = chunk
+                    .map_err(|error| self.failed(&format!("read `{path}` from the container"), &error))?;
                 // The padding at the end need not be read.
                 if !writer.send(chunk).await {
                     break;
@@ -66,6 +66,11 @@ impl DockerEngine {
             Err(error) => Err(EngineError::Sink(io::Error::other(error))),
         }
     }
+}
+
+/// Without a slash at its end, which would follow a link.
+fn absolute(path: &str) -> String {
+    format!("/{}", relative(path))
 }
 
 /// What of an archive is handed on, and under which names.

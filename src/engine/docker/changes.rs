@@ -61,9 +61,11 @@ impl DockerEngine {
         let action = format!("look up the image `{image}`");
         let image = client.inspect_image(image).await.map_err(|error| self.failed(&action, &error))?;
         let layers = image.root_fs.and_then(|root| root.layers).unwrap_or_default();
-        layers.iter().map(|diff_id| diff_id.parse()).collect::<Result<_, DigestError>>().map_err(|error| {
-            EngineError::Request { action, message: error.to_string(), retryable: false }
-        })
+        layers
+            .iter()
+            .map(|diff_id| diff_id.parse())
+            .collect::<Result<_, DigestError>>()
+            .map_err(|error| EngineError::Request { action, message: error.to_string(), retryable: false })
     }
 
     async fn top_layer(
@@ -184,9 +186,7 @@ fn spool_layer(mut saved: PipeReader, top: &Top, sink: TarSink) -> Result<(), Ta
         let mut entry = BufReader::with_capacity(64 * 1024, entry);
         match entry.fill_buf()? {
             [0x1f, 0x8b, ..] => hand_over(&mut flate2::bufread::MultiGzDecoder::new(entry), top, sink),
-            [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-                hand_over(&mut zstd::Decoder::with_buffer(entry)?, top, sink)
-            }
+            [0x28, 0xb5, 0x2f, 0xfd, ..] => hand_over(&mut zstd::Decoder::with_buffer(entry)?, top, sink),
             _ => hand_over(&mut entry, top, sink),
         }
     })

@@ -37,7 +37,10 @@ impl Pending {
 #[derive(Clone)]
 enum Thing {
     /// A container by name; `created` is false while the request that makes it is under way.
-    Container { name: String, created: bool },
+    Container {
+        name: String,
+        created: bool,
+    },
     Image(String),
 }
 
@@ -130,6 +133,8 @@ async fn remove(client: &Docker, thing: &Thing) {
             {
                 return;
             }
+            // It answers nothing: what it has then stays for a sweep.
+            Err(Error::RequestTimeoutError) => return,
             Err(_) => {}
         }
         match pause {

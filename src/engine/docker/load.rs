@@ -24,18 +24,14 @@ impl DockerEngine {
         }
         let client = self.client().await?;
         let action = format!("load `{}`", archive.display());
-        let refused = |message: String| EngineError::Request {
-            action: action.clone(),
-            message,
-            retryable: false,
-        };
+        let refused =
+            |message: String| EngineError::Request { action: action.clone(), message, retryable: false };
         let file = tokio::fs::File::open(archive).await.map_err(|error| refused(error.to_string()))?;
         let loaded = self
             .watched(client, async {
                 let patient = self.patient_client().await?;
                 let stream = ReaderStream::with_capacity(file, CHUNK);
-                let mut progress =
-                    patient.import_image_stream(ImportImageOptions::default(), stream, None);
+                let mut progress = patient.import_image_stream(ImportImageOptions::default(), stream, None);
                 let mut loaded = None;
                 while let Some(step) = progress.next().await {
                     let step = step.map_err(|error| self.failed(&action, &error))?;

@@ -27,15 +27,14 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
-use super::{
-    Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput, RunRequest, TarSink,
-};
+use super::{Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput, RunRequest, TarSink};
 use crate::oci::{Digest, Platform, Reference};
 use failure::{failed, is_not_found};
 use guard::Pending;
 use pull::Pulls;
 
-/// How long an engine may take to answer a request that is quick when it is well.
+/// How long an engine may take to answer a request that is quick when it is well, unless told
+/// otherwise.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// For requests that take as long as the work behind them does; there [`watch`] notices an engine
@@ -45,6 +44,7 @@ const UNLIMITED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// A Docker engine at a socket or TCP address.
 pub struct DockerEngine {
     endpoint: String,
+    patience: Duration,
     client: OnceCell<Docker>,
     cpus: OnceCell<u32>,
     pulls: Pulls,
@@ -63,11 +63,21 @@ impl DockerEngine {
             .unwrap_or_else(|| "unix:///var/run/docker.sock".to_owned());
         Self {
             endpoint,
+            patience: PATIENCE,
             client: OnceCell::new(),
             cpus: OnceCell::new(),
             pulls: Pulls::default(),
             pending: Pending::default(),
         }
+    }
+
+    /// How long the engine may take to answer a request that is quick when it is well (two minutes
+    /// unless set; whole seconds count). One that takes longer counts as unreachable. Requests that
+    /// last as long as the work behind them have no limit, but end when it answers no pings beside
+    /// them.
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience.max(Duration::from_secs(1));
+        self
     }
 
     /// Where the engine is.
@@ -79,7 +89,7 @@ impl DockerEngine {
     async fn client(&self) -> Result<&Docker, EngineError> {
         self.client
             .get_or_try_init(|| async {
-                let patience = PATIENCE.as_secs();
+                let patience = self.patience.as_secs();
                 let host = self.endpoint.as_str();
                 let client = if host.starts_with("unix://") {
                     Docker::connect_with_unix(host, patience, API_DEFAULT_VERSION)

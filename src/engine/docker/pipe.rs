@@ -61,7 +61,10 @@ impl Read for PipeReader {
                 Some(Part::Data(bytes)) => self.chunk = bytes,
                 Some(Part::End) => self.ended = true,
                 None => {
-                    return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the engine's stream broke off"));
+                    return Err(io::Error::new(
+                        io::ErrorKind::UnexpectedEof,
+                        "the engine's stream broke off",
+                    ));
                 }
             }
         }

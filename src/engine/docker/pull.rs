@@ -7,8 +7,8 @@ use std::time::Duration;
 use bollard::Docker;
 use bollard::auth::DockerCredentials;
 use bollard::query_parameters::CreateImageOptions;
-use futures_util::future::{BoxFuture, FutureExt, Shared, WeakShared};
 use futures_util::StreamExt;
+use futures_util::future::{BoxFuture, FutureExt, Shared, WeakShared};
 
 use super::DockerEngine;
 use super::failure::{failed, is_not_found};
@@ -16,8 +16,7 @@ use crate::engine::{EngineError, PullCredentials};
 use crate::oci::{Platform, Reference};
 
 /// Pauses between attempts.
-const PAUSES: [Duration; 3] =
-    [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(10)];
+const PAUSES: [Duration; 3] = [Duration::from_secs(1), Duration::from_secs(4), Duration::from_secs(10)];
 
 /// The outcome for all who wait for it.
 type Outcome = Result<String, Arc<EngineError>>;
@@ -128,9 +127,7 @@ impl Pull {
                 Ok(image.id.filter(|_| fits))
             }
             Err(error) if is_not_found(&error) => Ok(None),
-            Err(error) => {
-                Err(failed(&self.endpoint, &format!("look up the image `{}`", self.image), &error))
-            }
+            Err(error) => Err(failed(&self.endpoint, &format!("look up the image `{}`", self.image), &error)),
         }
     }
 

@@ -20,7 +20,7 @@ use super::container::create_body;
 use super::guard::Guard;
 use super::lines::LineSplitter;
 use super::pipe::SinkTask;
-use super::script::{Announcement, Script, secret_input};
+use super::script::{Announcement, Script, relative, secret_input};
 use crate::engine::{Collect, EngineError, LineSink, RunOutput, RunRequest, TarSink};
 
 /// How long output may stay open after the container has ended.
@@ -35,6 +35,15 @@ impl DockerEngine {
         tar: TarSink,
     ) -> Result<RunOutput, EngineError> {
         let client = self.client().await?;
+        if let Collect::Paths(paths) = &request.collect
+            && let Some(path) = paths.iter().find(|path| !path.starts_with('/') || relative(path).is_empty())
+        {
+            return Err(EngineError::Request {
+                action: format!("keep `{path}`"),
+                message: "it is not an absolute path beneath `/`".to_owned(),
+                retryable: false,
+            });
+        }
         if request.command.is_empty() && !request.secrets.is_empty() {
             request.command = self.own_command(&request.image).await?;
         }
@@ -57,7 +66,11 @@ impl DockerEngine {
 
         let run = Run { engine: self, client, container: &container, request: &request, script: &script };
         let result = self.watched(client, run.drive(input, &lines, tar)).await;
-        guard.remove().await;
+        match &result {
+            // Do not wait for it once more.
+            Err(EngineError::Unreachable { .. }) => drop(guard),
+            _ => guard.remove().await,
+        }
         result
     }
 

@@ -6,8 +6,21 @@
 //! # Why the container packs its own files
 //! The kept paths are packed by the image's own `tar` in the container that has just run the
 //! command, and come out through the attached standard output, while all output of the command
-//! itself goes to standard error. See [`super::archive`] for the numbers. It needs GNU tar and
-//! root, which is asked before anything is sent; where it cannot be, the archive API is used.
+//! itself goes to standard error. It needs GNU tar and root, which is asked before anything is
+//! sent; where it cannot be, the archive API is used.
+//!
+//! Measured with 26,000 files of 194 MB, CPU seconds beyond what the removal of such a container
+//! costs anyway (1.1 to 1.6 of dockerd):
+//!
+//! | | dockerd 20.10.24 | dockerd 28.5.2 | client |
+//! |---|---|---|---|
+//! | tar in the container | 0.8 | 0.3 | 0.2 to 0.5 |
+//! | archive API, names rewritten | 1.9 | 5.5 | 0.6; 2.0 with the headers of 28.5.2 |
+//! | commit and save of all changes | 11 to 15 | 14 to 20 | 0.5 |
+//!
+//! The whole machine, in the one round that it was quiet (28.5.2, removal and tar included): 3.2 s
+//! for the tar in the container, 10.5 s for the archive API, 19.2 s for commit and save. An `exec`
+//! of tar sends the same bytes the same way, with one process and two requests more.
 
 use std::collections::BTreeMap;
 
@@ -109,8 +122,10 @@ fn packing(secrets: bool, topmost: &[&str], paths: &[String]) -> String {
     script.push_str("\"$@\" 3>&- </dev/null || exit $?\n");
     script.push_str(END_THE_REST);
     for (index, path) in paths.iter().enumerate() {
-        let path = quoted(path);
-        script.push_str(&format!("[ -e {path} ] || [ -L {path} ] || {{ echo missing {index} >&3; exit 0; }}\n"));
+        let path = quoted(&format!("/{}", relative(path)));
+        script.push_str(&format!(
+            "[ -e {path} ] || [ -L {path} ] || {{ echo missing {index} >&3; exit 0; }}\n"
+        ));
     }
     script.push_str("LC_ALL=C; export LC_ALL; unset TAR_OPTIONS\n");
     script.push_str(&format!("set -- {TAR}"));
@@ -118,7 +133,7 @@ fn packing(secrets: bool, topmost: &[&str], paths: &[String]) -> String {
         script.push_str(&format!(" --exclude={file}"));
     }
     script.push_str(
-        "\nif [ \"$(id -u 2>/dev/null)\" = 0 ] && \"$@\" -cf - -T /dev/null >/dev/null 2>&1; then\necho tar >&3\nexec \"$@\" -cf - --",
+        "\nif [ \"$(id -u 2>/dev/null)\" = 0 ] && \"$@\" -cf - -T /dev/null >/dev/null 2>&1; then\necho tar >&3\nexec \"$@\" -cf - -T /dev/null --",
     );
     for path in topmost {
         script.push(' ');
@@ -144,17 +159,13 @@ pub(super) fn topmost(paths: &[String]) -> Vec<&str> {
     kept
 }
 
-/// A path relative to `/`, without a slash at its end; `.` is never needed for the root itself,
-/// which is the empty path.
+/// A path relative to `/`, without a slash at its end; empty for the root itself.
 pub(super) fn relative(path: &str) -> &str {
     path.trim_matches('/')
 }
 
 /// A word of the shell.
 fn quoted(text: &str) -> String {
-    if text.is_empty() {
-        return ".".to_owned();
-    }
     format!("'{}'", text.replace('\'', r"'\''"))
 }
 

@@ -12,9 +12,6 @@ use super::DockerEngine;
 use super::failure::unreachable;
 use crate::engine::EngineError;
 
-/// Time between two questions.
-const INTERVAL: Duration = Duration::from_secs(30);
-
 /// Failed questions in a row that end the request; one can be the load of the moment.
 const STRIKES: u32 = 2;
 
@@ -34,9 +31,10 @@ impl DockerEngine {
 
     /// Returns when the engine does not answer.
     async fn silence(&self, client: &Docker) -> EngineError {
+        let client = client.clone().with_timeout((self.patience / 2).max(Duration::from_secs(1)));
         let mut strikes = 0;
         loop {
-            tokio::time::sleep(INTERVAL).await;
+            tokio::time::sleep(self.patience / 4).await;
             match client.ping().await {
                 Ok(_) => strikes = 0,
                 Err(error) => {
