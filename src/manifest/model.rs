@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Located, Location, Sources};
-use crate::oci::{Digest, Platform, RepositoryName};
+use crate::oci::{Digest, Platform};
 
 /// A text that may hold `{{ … }}`; rendered once per distinct set of axis values it mentions.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +32,8 @@ pub struct Manifest {
     pub sources: Sources,
     /// `[project]`.
     pub project: Project,
-    /// `[cache]`: where records and blobs of steps are shared between machines.
-    pub cache: Option<Located<RepositoryName>>,
+    /// `[cache]`: where records and blobs of steps are shared between machines; may use `vars`.
+    pub cache: Option<Template>,
     /// `[vars]`: `{{ vars.NAME }}` in every template; `--var` and `--vars` override.
     pub vars: BTreeMap<String, Located<String>>,
     /// `[registries."host"]`.
