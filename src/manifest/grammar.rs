@@ -14,7 +14,7 @@ pub(super) enum Kind {
     Positive,
     /// Any number.
     Number,
-    /// A text; its form, in words that follow "a text: ", and a pattern for editors.
+    /// A text: its form in words (none where it is free), and a pattern for editors.
     Text(&'static str, Option<&'static str>),
     /// One of these texts.
     Choice(&'static [&'static str]),
@@ -80,7 +80,7 @@ static COUNT: Kind = Kind::Integer(1);
 static WHOLE: Kind = Kind::Integer(0);
 static EXIT: Kind = Kind::Integer(0);
 static POSITIVE: Kind = Kind::Positive;
-static TEXT: Kind = Kind::Text("plain", None);
+static TEXT: Kind = Kind::Text("", None);
 static TEXTS: Kind = Kind::List(&TEXT);
 static TEXT_MAP: Kind = Kind::Map(&TEXT);
 static TEMPLATE: Kind = Kind::Text("may hold `{{ … }}`", None);

@@ -1,13 +1,18 @@
 //! `extends`: images as they are written -> images with all that they inherit.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::decode::{INHERITED, RawImage};
 use super::nearest::did_you_mean;
 use super::{Diagnostic, Diagnostics, Image, ImageSource, Located, Template};
 
-/// Applies `extends` to all images, in order of declaration.
-pub(super) fn images(raw: &[RawImage], problems: &mut Diagnostics) -> Vec<Image> {
+/// Applies `extends` to all images, in order of declaration; adds the names of those of which too
+/// little is known to say more about them.
+pub(super) fn images(
+    raw: &[RawImage],
+    unsure: &mut BTreeSet<String>,
+    problems: &mut Diagnostics,
+) -> Vec<Image> {
     let by_name: BTreeMap<&str, usize> =
         raw.iter().enumerate().map(|(i, image)| (image.id.value.as_str(), i)).collect();
     let parents = parents(raw, &by_name, problems);
@@ -19,10 +24,14 @@ pub(super) fn images(raw: &[RawImage], problems: &mut Diagnostics) -> Vec<Image>
                 chain.push(parent);
             }
             // An unknown or circular parent has been reported: what it would give is not missing.
-            let broken = chain.iter().any(|i| raw[*i].extends.is_some() && parents[*i].is_none());
+            let broken =
+                chain.iter().any(|i| raw[*i].broken || raw[*i].extends.is_some() && parents[*i].is_none());
             let oldest = raw[chain.pop().unwrap_or(index)].clone();
             let whole =
                 chain.iter().rev().fold(written(oldest), |parent, child| extend(parent, &raw[*child]));
+            if broken {
+                unsure.insert(own.id.value.clone());
+            }
             finish(&own.id, whole, broken, problems)
         })
         .collect()
@@ -115,6 +124,7 @@ fn extend(parent: RawImage, child: &RawImage) -> RawImage {
         when: child.when.or(parent.when),
         checks: splice(parent.checks, child.checks),
         push: child.push.or(parent.push),
+        broken: child.broken,
     }
 }
 

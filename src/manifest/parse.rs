@@ -1,6 +1,6 @@
 //! Texts -> [`Manifest`]: reads every file, merges them, applies `extends`, checks what refers to what.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeTable;
 
@@ -36,12 +36,13 @@ pub fn parse(sources: Sources) -> Result<Manifest, (Sources, Diagnostics)> {
         }
         problems.0.extend(reader.finish());
     }
-    let manifest = is_toml.then(|| assemble(sources.clone(), documents, &mut problems));
-    problems.sort();
-    match manifest {
-        Some(manifest) if problems.is_empty() => Ok(manifest),
-        _ => Err((sources, problems)),
+    if !is_toml {
+        problems.sort();
+        return Err((sources, problems));
     }
+    let manifest = assemble(sources, documents, &mut problems);
+    problems.sort();
+    if problems.is_empty() { Ok(manifest) } else { Err((manifest.sources, problems)) }
 }
 
 /// The globs that a main file imports, in order, for the caller to expand and load.
@@ -70,7 +71,39 @@ fn toml_syntax(reader: &Reader<'_>, error: &toml::de::Error) -> Diagnostic {
     } else {
         "write `key = value`, `[table]` or `[[list of tables]]`; texts stand in quotes (https://toml.io)"
     };
-    Diagnostic::new("toml-syntax", at, format!("malformed TOML: {message}")).help(help)
+    let problem = Diagnostic::new("toml-syntax", at, format!("malformed TOML: {message}")).help(help);
+    match message.contains("duplicate key").then(|| first_written(reader, at)).flatten() {
+        Some(first) => problem.label("again here").also(first, "first here"),
+        None => problem,
+    }
+}
+
+/// Where a key or table that is written again stood first, if that is an earlier line like it.
+fn first_written(reader: &Reader<'_>, again: Location) -> Option<Location> {
+    let text = reader.text();
+    let key = text.get(again.range())?;
+    let line_start = text[..again.range().start].rfind('\n').map_or(0, |n| n + 1);
+    let line = text[line_start..].lines().next()?.trim();
+    let is_header = line.starts_with('[');
+    let mut end = line_start;
+    for earlier in text[..line_start].split_inclusive('\n').rev() {
+        end -= earlier.len();
+        let offset = earlier.len() - earlier.trim_start().len();
+        let found = if is_header {
+            (earlier.trim() == line).then(|| earlier.find(key)).flatten()
+        } else {
+            let rest = earlier.trim_start().strip_prefix(key);
+            rest.is_some_and(|rest| rest.trim_start().starts_with('=')).then_some(offset)
+        };
+        if let Some(found) = found {
+            let start = end + found;
+            return Some(reader.at(&(start..start + key.len())));
+        }
+        if !is_header && earlier.trim_start().starts_with('[') {
+            return None;
+        }
+    }
+    None
 }
 
 /// Merges documents in order, the main file first.
@@ -112,7 +145,8 @@ fn assemble(sources: Sources, documents: Vec<(FileId, Document)>, problems: &mut
         );
         Project { name: Located::new(String::new(), at), repository: None, platform: Platform::linux_amd64() }
     });
-    let images = inherit::images(&merged.images, problems);
+    let mut unsure = BTreeSet::new();
+    let images = inherit::images(&merged.images, &mut unsure, problems);
     let manifest = Manifest {
         sources,
         project,
@@ -127,8 +161,12 @@ fn assemble(sources: Sources, documents: Vec<(FileId, Document)>, problems: &mut
         checks: merged.checks,
     };
     check::names(&manifest, &merged.images, problems);
-    check::rows(&manifest, problems);
-    check::links(&manifest, problems);
+    // With an undefined axis, which has been reported, the axes of an image are not known.
+    let undefined = |name: &Located<String>| !manifest.axes.iter().any(|axis| axis.name.value == name.value);
+    let vague = manifest.images.iter().filter(|image| image.axes.iter().any(undefined));
+    unsure.extend(vague.map(|image| image.id.value.clone()));
+    check::rows(&manifest, &unsure, problems);
+    check::links(&manifest, &unsure, problems);
     manifest
 }
 

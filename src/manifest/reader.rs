@@ -4,7 +4,7 @@
 //! author wants all of them. [`super::shape`] has reported wrong types before a [`Fields`] is read,
 //! so reading passes over them; what it reports itself is malformed text.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::ops::Range;
 
 use minijinja::Environment;
@@ -12,6 +12,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::grammar::Table;
+use super::shape::misspelt;
 use super::template::{check_condition, check_template, place};
 use super::values::{Fault, literal_part};
 use super::{Condition, Diagnostic, FileId, Located, Location, Template};
@@ -25,6 +26,7 @@ pub(super) struct Reader<'s> {
     text: &'s str,
     environment: Environment<'static>,
     problems: RefCell<Vec<Diagnostic>>,
+    muted: Cell<bool>,
 }
 
 impl<'s> Reader<'s> {
@@ -32,7 +34,7 @@ impl<'s> Reader<'s> {
     pub(super) fn new(file: FileId, text: &'s str) -> Self {
         let mut environment = Environment::empty();
         environment.set_debug(true);
-        Self { file, text, environment, problems: RefCell::default() }
+        Self { file, text, environment, problems: RefCell::default(), muted: Cell::new(false) }
     }
 
     /// The file.
@@ -47,7 +49,22 @@ impl<'s> Reader<'s> {
 
     /// Reports a mistake.
     pub(super) fn push(&self, problem: Diagnostic) {
-        self.problems.borrow_mut().push(problem);
+        if !self.muted.get() {
+            self.problems.borrow_mut().push(problem);
+        }
+    }
+
+    /// Whether what is read has been reported as a whole.
+    pub(super) fn is_muted(&self) -> bool {
+        self.muted.get()
+    }
+
+    /// Reads something that has been reported as a whole.
+    pub(super) fn muted<T>(&self, read: impl FnOnce() -> T) -> T {
+        let before = self.muted.replace(true);
+        let value = read();
+        self.muted.set(before);
+        value
     }
 
     /// Reports a malformed text.
@@ -185,6 +202,11 @@ impl<'a> Fields<'a> {
         self.table.get_key_value(key).map(|(key, _)| self.reader.at(&key.span()))
     }
 
+    /// Whether a key is absent without having been reported as misspelt.
+    pub(super) fn lacks(&self, key: &'static str) -> bool {
+        self.get(key).is_none() && !misspelt(self.table, self.spec, key)
+    }
+
     /// The keys that are not in the grammar, with their values.
     pub(super) fn others(&self) -> impl Iterator<Item = (Located<String>, &'a Spanned<DeValue<'a>>)> + '_ {
         self.table
@@ -270,6 +292,7 @@ impl<'a> Fields<'a> {
 
     /// Reports a list that is written and empty.
     pub(super) fn refuse_empty(&self, key: &'static str) {
+        let optional = if matches!(key, "members" | "reads" | "shell") { ", or leave it out" } else { "" };
         if let Some(value) = self.get(key)
             && value.get_ref().as_array().is_some_and(|list| list.is_empty())
         {
@@ -277,7 +300,7 @@ impl<'a> Fields<'a> {
             self.reader.push(
                 Diagnostic::new("empty-list", at, format!("`{key}` is empty"))
                     .label("nothing in it")
-                    .help(format!("write at least one value, or leave `{key}` out where it may be absent")),
+                    .help(format!("write at least one value{optional}")),
             );
         }
     }

@@ -5,6 +5,7 @@ use std::fmt;
 
 use miette::{GraphicalReportHandler, GraphicalTheme, LabeledSpan, NamedSource};
 
+use super::location::boundary;
 use super::{Diagnostic, Diagnostics, FileId, Label, Sources};
 
 /// Each mistake with an excerpt of the text at each of its places, `width` columns wide.
@@ -17,8 +18,12 @@ pub fn render(sources: &Sources, diagnostics: &Diagnostics, colour: bool, width:
         if position > 0 {
             text.push('\n');
         }
-        let shown = Shown::new(sources, diagnostic);
-        handler.render_report(&mut text, &shown).expect("a String takes every text");
+        let mut picture = String::new();
+        match handler.render_report(&mut picture, &Shown::new(sources, diagnostic)) {
+            Ok(()) => text.push_str(&picture),
+            // The place is not in the text: the words are still true.
+            Err(fmt::Error) => text.push_str(&(plain_line(sources, diagnostic) + "\n")),
+        }
     }
     text
 }
@@ -99,8 +104,8 @@ fn source(sources: &Sources, file: FileId) -> NamedSource<String> {
 
 fn span(sources: &Sources, label: &Label, primary: bool) -> LabeledSpan {
     let text = sources.text(label.at.file);
-    let start = label.at.range().start.min(text.len());
-    let end = label.at.range().end.clamp(start, text.len());
+    let start = boundary(text, label.at.range().start);
+    let end = boundary(text, label.at.range().end).max(start);
     // Of a long value the first line is enough.
     let end = text[start..end].find(['\n', '\r']).map_or(end, |n| start + n);
     let words = Some(label.text.clone());

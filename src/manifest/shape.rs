@@ -7,7 +7,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::grammar::{Kind, Table};
-use super::nearest::did_you_mean;
+use super::nearest::{did_you_mean, nearest};
 use super::reader::{Reader, integer, number};
 use super::{Diagnostic, Location};
 
@@ -39,6 +39,9 @@ fn check_table(reader: &Reader<'_>, table: &DeTable<'_>, at: Location, spec: &'s
         }
     }
     for key in spec.keys.iter().filter(|key| key.required && !table.contains_key(key.name)) {
+        if misspelt(table, spec, key.name) {
+            continue;
+        }
         let message = if path.is_empty() {
             format!("`{}` is missing", key.name)
         } else {
@@ -71,25 +74,27 @@ fn check_value(
         (kind, inner) if !has_type(kind, inner) => wrong_type(reader, value, kind, path, doc, key),
         (Kind::Integer(least), inner) => match integer(inner) {
             Some(n) if n >= *least => {}
-            _ => out_of_range(reader, at, path, &format!("a whole number from {least} to {}", i64::MAX)),
+            _ => out_of_range(
+                reader,
+                at,
+                path,
+                &match *least {
+                    i64::MIN => "a whole number of 64 bits".to_owned(),
+                    least => format!("a whole number, at least {least}"),
+                },
+            ),
         },
-        (Kind::Positive, inner) => {
-            if !number(inner).is_some_and(|n| n > 0.0 && n.is_finite()) {
-                out_of_range(reader, at, path, "a number above zero");
-            }
+        (Kind::Positive, inner) if !number(inner).is_some_and(|n| n > 0.0 && n.is_finite()) => {
+            out_of_range(reader, at, path, "a number above zero");
         }
-        (Kind::Number, inner) => {
-            if number(inner).is_none_or(|n| !n.is_finite()) {
-                out_of_range(reader, at, path, "a finite number");
-            }
+        (Kind::Number, inner) if !number(inner).is_some_and(f64::is_finite) => {
+            out_of_range(reader, at, path, "a finite number");
         }
-        (Kind::Choice(choices), DeValue::String(text)) => {
-            if !choices.contains(&text.as_ref()) {
-                reader.push(
-                    Diagnostic::new("unknown-choice", at, format!("`{path}` cannot be `{text}`"))
-                        .help(did_you_mean(text, choices.iter().copied(), "choices")),
-                );
-            }
+        (Kind::Choice(choices), DeValue::String(text)) if !choices.contains(&text.as_ref()) => {
+            reader.push(
+                Diagnostic::new("unknown-choice", at, format!("`{path}` cannot be `{text}`"))
+                    .help(did_you_mean(text, choices.iter().copied(), "choices")),
+            );
         }
         (Kind::List(element), DeValue::Array(list)) => {
             for value in list.iter() {
@@ -113,6 +118,15 @@ fn check_value(
         (Kind::Table(spec), DeValue::Table(table)) => check_table(reader, table, at, spec, path),
         _ => {}
     }
+}
+
+/// Whether a key is missing because it is written wrongly; the unknown key has been reported.
+pub(super) fn misspelt(table: &DeTable<'_>, spec: &'static Table, key: &str) -> bool {
+    spec.others.is_none()
+        && table.keys().any(|written| {
+            let written: &str = written.get_ref();
+            spec.key(written).is_none() && nearest(written, spec.keys.iter().map(|key| key.name)) == Some(key)
+        })
 }
 
 static NAMED: Kind = Kind::Map(&Kind::Bool);

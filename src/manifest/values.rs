@@ -302,7 +302,10 @@ pub(super) fn path(text: &str) -> Result<(), Fault> {
         let help = format!("start it with `/`, e.g. `/{}`", text.trim_start_matches("./"));
         return Err(fault("relative-path", format!("`{text}` is not an absolute path"), help));
     }
-    if whole && text.split('/').any(|part| part == "..") || text.contains('\0') {
+    if text.contains('\0') {
+        return Err(fault("malformed-path", "a path holds a NUL character", "remove it"));
+    }
+    if whole && text.split('/').any(|part| part == "..") {
         return Err(fault(
             "malformed-path",
             format!("`{text}` leaves its directory by `..`"),

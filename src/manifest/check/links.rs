@@ -8,10 +8,11 @@ use crate::manifest::{
 
 /// Checks that the images of the matrix need each other in no circle, and that every axis of an
 /// image that is needed is also an axis of the one that needs it.
-pub(in crate::manifest) fn links(manifest: &Manifest, problems: &mut Diagnostics) {
+pub(in crate::manifest) fn links(manifest: &Manifest, unsure: &BTreeSet<String>, problems: &mut Diagnostics) {
     let links: Vec<Vec<Link<'_>>> = manifest.images.iter().map(|image| of_image(manifest, image)).collect();
-    for (image, links) in manifest.images.iter().zip(&links) {
-        for link in links {
+    let known = |image: &Image| !unsure.contains(&image.id.value);
+    for (image, links) in manifest.images.iter().zip(&links).filter(|(image, _)| known(image)) {
+        for link in links.iter().filter(|link| known(&manifest.images[link.target])) {
             axes(manifest, image, link, problems);
         }
     }

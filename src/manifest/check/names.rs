@@ -90,7 +90,10 @@ fn once(known: &Known<'_>, image: &Located<String>, list: &[Located<String>], pr
                 Diagnostic::new(known.twice(), name.at, message)
                     .label("again here")
                     .also(first, "first here")
-                    .help("remove one; `\"...\"` already holds what is inherited"),
+                    .help(match known.one {
+                        "axis" => "remove one",
+                        _ => "remove one; `\"...\"` already holds what is inherited",
+                    }),
             );
         }
     }

@@ -8,9 +8,9 @@ use crate::manifest::nearest::did_you_mean;
 use crate::manifest::{Axis, Diagnostic, Diagnostics, Image, Located, Location, Manifest, Row, Sources};
 
 /// Checks the rows of every image. What is inherited is reported once, for the first image.
-pub(in crate::manifest) fn rows(manifest: &Manifest, problems: &mut Diagnostics) {
+pub(in crate::manifest) fn rows(manifest: &Manifest, unsure: &BTreeSet<String>, problems: &mut Diagnostics) {
     let mut found = Diagnostics::default();
-    for image in &manifest.images {
+    for image in manifest.images.iter().filter(|image| !unsure.contains(&image.id.value)) {
         let axes: Vec<&Axis> = image
             .axes
             .iter()
@@ -110,8 +110,6 @@ impl Rows<'_> {
         for (name, value) in &row.values {
             match self.axes.iter().find(|axis| axis.name.value == *name) {
                 Some(axis) => known.push((*axis, value)),
-                // Listed by the image and not defined: reported at the list.
-                None if self.image.axes.iter().any(|axis| axis.value == *name) => {}
                 None => self.unknown_axis(name, self.key_place(row, name, value), problems),
             }
         }

@@ -53,7 +53,7 @@ fn secrets(fields: &Fields<'_>) -> BTreeMap<String, Located<String>> {
 
 pub(super) fn run(fields: &Fields<'_>) -> Run {
     let keep = fields.some_templates("keep", values::path);
-    if keep.is_none() {
+    if fields.lacks("keep") {
         fields.reader().push(
             Diagnostic::new("run-without-keep", fields.at(), "`run` keeps nothing")
                 .label("`keep` is missing here")

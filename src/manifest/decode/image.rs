@@ -31,13 +31,21 @@ pub(in crate::manifest) struct RawImage {
     pub when: Option<Condition>,
     pub checks: Option<Vec<Located<String>>>,
     pub push: Option<bool>,
+    /// What other checks rely on could not be read, which has been reported.
+    pub broken: bool,
 }
 
 pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
-    let base = fields.get("base").map(|value| {
-        // A base that cannot be read has been reported; it is not missing as well.
-        (source(fields, value, true).unwrap_or(ImageSource::Scratch), fields.reader().at(&value.span()))
-    });
+    let base = fields
+        .get("base")
+        .and_then(|value| Some((source(fields, value, true)?, fields.reader().at(&value.span()))));
+    let is_list = |key| fields.get(key).is_none_or(|value| value.get_ref().is_array());
+    let misspelt = |key| fields.get(key).is_none() && !fields.lacks(key);
+    let broken = fields.reader().is_muted()
+        || !(is_list("axes") && is_list("tags"))
+        || (fields.get("base").is_some() && base.is_none())
+        || (fields.get("extends").is_some() && fields.located("extends").is_none())
+        || ["axes", "tags", "base", "extends"].into_iter().any(misspelt);
     let setup = fields.tables("setup", &grammar::SETUP);
     RawImage {
         id,
@@ -61,6 +69,7 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
         when: fields.condition("when"),
         checks: fields.texts("checks"),
         push: fields.bool("push"),
+        broken,
     }
 }
 

@@ -34,7 +34,8 @@ pub(super) fn layer(name: Located<String>, fields: &Fields<'_>) -> Layer {
         reader.push(problem);
     }
     let nothing = written.iter().all(|key| is_empty_list(fields, key));
-    if fields.key_at("run").is_none() && nothing {
+    // An unknown key may have been meant as one of these.
+    if fields.key_at("run").is_none() && nothing && fields.others().next().is_none() {
         reader.push(
             Diagnostic::new("empty-layer", name.at, format!("layer `{}` has nothing in it", name.value))
                 .label("makes no file")
@@ -117,7 +118,7 @@ fn copy_source(fields: &Fields<'_>) -> ImageSource {
                 .also(first, "this")
                 .help("keep `from` for an image of a registry, or `image` for an image of the matrix"),
         ),
-        (None, None) => reader.push(
+        (None, None) if fields.lacks("from") && fields.lacks("image") => reader.push(
             Diagnostic::new("missing-key", fields.at(), "`copy` does not say what it copies from")
                 .label("`from` or `image` is missing here")
                 .help("add `from = \"registry/repository:tag\"`, or `image = \"name\"` for an image of the matrix"),

@@ -7,8 +7,9 @@ mod layer;
 mod settings;
 mod tool;
 
-use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use std::sync::LazyLock;
+
+use toml::de::DeTable;
 
 use super::grammar::{self, Table};
 use super::reader::{Check, Fields, Reader};
@@ -52,42 +53,59 @@ pub(super) struct Document {
 pub(super) fn document(reader: &Reader<'_>, table: &DeTable<'_>) -> Document {
     let at = Location { file: reader.file(), start: 0, end: 0 };
     let fields = Fields::new(reader, table, &grammar::ROOT, at);
-    let key_at = |key: &str| fields.key_at(key).unwrap_or(at);
     Document {
         imports: fields.get("import").and_then(|_| fields.key_at("import")),
         schema: schema(&fields),
-        project: fields
-            .table("project", &grammar::PROJECT)
-            .map(|project| Located::new(settings::project(&project), key_at("project"))),
-        cache: fields
-            .table("cache", &grammar::CACHE)
-            .map(|cache| Located::new(cache.needed("repository", values::repository), key_at("cache"))),
+        project: section(&fields, "project", &grammar::PROJECT, settings::project),
+        cache: section(&fields, "cache", &grammar::CACHE, |cache| {
+            cache.needed("repository", values::repository)
+        }),
         vars: fields
             .map("vars", |name| values::identifier("a variable", name))
             .filter_map(|(name, value)| Some((name, reader.plain(value)?)))
             .collect(),
-        registries: named(&fields, "registries", &grammar::REGISTRY, values::host)
-            .map(|(name, table)| (name, settings::registry(&table)))
-            .collect(),
-        limits: fields
-            .table("limits", &grammar::LIMITS)
-            .map(|limits| Located::new(settings::limits(&limits), key_at("limits"))),
-        axes: named(&fields, "axes", &grammar::AXIS, axis::name)
-            .map(|(name, table)| axis::axis(name, &table))
-            .collect(),
-        tools: named(&fields, "tools", &grammar::TOOL, |name| values::name("a tool", name))
-            .map(|(name, table)| tool::tool(name, &table))
-            .collect(),
-        layers: named(&fields, "layers", &grammar::LAYER, |name| values::name("a layer", name))
-            .map(|(name, table)| layer::layer(name, &table))
-            .collect(),
-        images: named(&fields, "images", &grammar::IMAGE, |name| values::name("an image", name))
-            .map(|(name, table)| image::image(name, &table))
-            .collect(),
-        checks: named(&fields, "checks", &grammar::CHECK, |name| values::name("a check", name))
-            .map(|(name, table)| command::check(name, &table))
-            .collect(),
+        registries: named(&fields, "registries", &grammar::REGISTRY, values::host, |name, table| {
+            (name, settings::registry(table))
+        }),
+        limits: section(&fields, "limits", &grammar::LIMITS, settings::limits),
+        axes: named(&fields, "axes", &grammar::AXIS, axis::name, axis::axis),
+        tools: named(&fields, "tools", &grammar::TOOL, |name| values::name("a tool", name), tool::tool),
+        layers: named(&fields, "layers", &grammar::LAYER, |name| values::name("a layer", name), layer::layer),
+        images: named(
+            &fields,
+            "images",
+            &grammar::IMAGE,
+            |name| values::name("an image", name),
+            image::image,
+        ),
+        checks: named(
+            &fields,
+            "checks",
+            &grammar::CHECK,
+            |name| values::name("a check", name),
+            command::check,
+        ),
     }
+}
+
+static EMPTY: LazyLock<DeTable<'static>> = LazyLock::new(DeTable::new);
+
+/// A table that a file may have once, at its key. What is no table, or misspelt, counts as written.
+fn section<'a, T>(
+    fields: &Fields<'a>,
+    key: &'static str,
+    spec: &'static Table,
+    decode: impl Fn(&Fields<'a>) -> T,
+) -> Option<Located<T>> {
+    if fields.lacks(key) {
+        return None;
+    }
+    let at = fields.key_at(key).unwrap_or(fields.at());
+    let value = match fields.table(key, spec) {
+        Some(table) => decode(&table),
+        None => fields.reader().muted(|| decode(&Fields::new(fields.reader(), &EMPTY, spec, at))),
+    };
+    Some(Located::new(value, at))
 }
 
 /// The globs of `import`, whatever else the document holds.
@@ -98,7 +116,7 @@ pub(super) fn imports(reader: &Reader<'_>, table: &DeTable<'_>) -> Vec<Located<S
 
 /// Whether the schema is written; another version than 1 is reported.
 fn schema(fields: &Fields<'_>) -> bool {
-    let Some(value) = fields.get("schema") else { return false };
+    let Some(value) = fields.get("schema") else { return !fields.lacks("schema") };
     let at = fields.reader().at(&value.span());
     if let Some(other) = fields.integer("schema").filter(|n| *n != 1) {
         fields.reader().push(
@@ -110,23 +128,23 @@ fn schema(fields: &Fields<'_>) -> bool {
     true
 }
 
-/// The tables of a table of tables, each with its name.
-fn named<'a>(
+/// The tables of a table of tables. What is no table has been reported, and counts as defined.
+fn named<'a, T>(
     fields: &Fields<'a>,
     key: &'static str,
     spec: &'static Table,
     check_name: Check,
-) -> impl Iterator<Item = (Located<String>, Fields<'a>)> + use<'a> {
+    decode: impl Fn(Located<String>, &Fields<'a>) -> T,
+) -> Vec<T> {
     let reader = fields.reader();
-    fields.map(key, check_name).map(move |(name, value)| {
-        let table = table_or_empty(value);
-        let at = name.at;
-        (name, Fields::new(reader, table, spec, at))
-    })
-}
-
-/// A value that is no table has been reported; its name still counts as defined.
-fn table_or_empty<'a>(value: &'a Spanned<DeValue<'a>>) -> &'a DeTable<'a> {
-    static EMPTY: std::sync::LazyLock<DeTable<'static>> = std::sync::LazyLock::new(DeTable::new);
-    value.get_ref().as_table().unwrap_or(&EMPTY)
+    fields
+        .map(key, check_name)
+        .map(|(name, value)| {
+            let at = name.at;
+            match value.get_ref().as_table() {
+                Some(table) => decode(name, &Fields::new(reader, table, spec, at)),
+                None => reader.muted(|| decode(name, &Fields::new(reader, &EMPTY, spec, at))),
+            }
+        })
+        .collect()
 }

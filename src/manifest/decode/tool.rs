@@ -37,7 +37,7 @@ fn urls(fields: &Fields<'_>) -> Vec<Template> {
                 .also(first, "this")
                 .help("put all mirrors into `urls`, in order of preference"),
         ),
-        (None, None) => fields.reader().push(
+        (None, None) if fields.lacks("url") && fields.lacks("urls") => fields.reader().push(
             Diagnostic::new("missing-key", fields.at(), "the download has no URL")
                 .label("`url` is missing here")
                 .help("add `url = \"https://…\"`, or `urls = […]` with mirrors in order of preference"),
