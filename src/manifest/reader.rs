@@ -118,7 +118,10 @@ impl<'s> Reader<'s> {
                         place,
                         format!("malformed template: {}", error.message),
                     )
-                    .help("templates are Jinja's: `{{ axis }}`, `{{ axis.attribute }}`, `{{ vars.NAME }}`"),
+                    .help(
+                            "templates are Jinja's: `{{ axis }}`, `{{ axis.attribute }}`, `{{ vars.NAME }}`; where `{{`, \
+                             `{%` or `{#` are meant as they stand, put `{% raw %}` and `{% endraw %}` around them",
+                        ),
                 );
             }
             Ok(()) => {

@@ -1,67 +1,6 @@
-//! The grammar of `builds.toml` as data: every table, its keys, and what each key may hold.
-//!
-//! The one source of truth for names of keys: [`super::shape`] checks documents against it, the
-//! decoders may only ask for keys that stand here, and the JSON Schema is generated from it.
+//! The tables of the grammar.
 
-/// What a value may be.
-#[derive(Debug)]
-pub(super) enum Kind {
-    /// `true` or `false`.
-    Bool,
-    /// A whole number, at least this.
-    Integer(i64),
-    /// A number above zero.
-    Positive,
-    /// Any number.
-    Number,
-    /// A text: its form in words (none where it is free), and a pattern for editors.
-    Text(&'static str, Option<&'static str>),
-    /// One of these texts.
-    Choice(&'static [&'static str]),
-    /// A list.
-    List(&'static Kind),
-    /// A table whose keys are the author's.
-    Map(&'static Kind),
-    /// A table of tables by name: `[tools.NAME]`.
-    Named(&'static Table),
-    /// A table with known keys.
-    Table(&'static Table),
-    /// Any of these; they differ in their TOML type.
-    Either(&'static [Kind]),
-}
-
-/// A table with known keys.
-#[derive(Debug)]
-pub(super) struct Table {
-    /// Name for the schema's definitions.
-    pub name: &'static str,
-    /// What it describes.
-    pub doc: &'static str,
-    /// Its keys, in the order that people write them.
-    pub keys: &'static [Key],
-    /// What keys beside these may hold; `None` where there are none.
-    pub others: Option<&'static Kind>,
-}
-
-/// A key of a table.
-#[derive(Debug)]
-pub(super) struct Key {
-    /// Its name.
-    pub name: &'static str,
-    /// What it may hold.
-    pub kind: &'static Kind,
-    /// Whether it must be there.
-    pub required: bool,
-    /// What it means.
-    pub doc: &'static str,
-}
-
-impl Table {
-    /// The key of this name.
-    pub(super) fn key(&self, name: &str) -> Option<&'static Key> {
-        self.keys.iter().find(|key| key.name == name)
-    }
-}
+use super::{Key, Kind, Table};
 
 const fn key(name: &'static str, kind: &'static Kind, doc: &'static str) -> Key {
     Key { name, kind, required: false, doc }
@@ -112,7 +51,7 @@ static BASE: Kind = Kind::Either(&[
 static ROWS: Kind = Kind::List(&TEXT_MAP);
 
 /// The whole document.
-pub(super) static ROOT: Table = table(
+pub(in crate::manifest) static ROOT: Table = table(
     "manifest",
     "A railyard manifest: images, the layers they are made of, and the axes they vary on.",
     &[
@@ -139,7 +78,7 @@ pub(super) static ROOT: Table = table(
     ],
 );
 
-pub(super) static PROJECT: Table = table(
+pub(in crate::manifest) static PROJECT: Table = table(
     "project",
     "What is built and where it goes.",
     &[
@@ -157,13 +96,13 @@ pub(super) static PROJECT: Table = table(
     ],
 );
 
-pub(super) static CACHE: Table = table(
+pub(in crate::manifest) static CACHE: Table = table(
     "cache",
     "Where results of steps are shared between machines.",
     &[needed("repository", &TEMPLATE, "A repository; whoever may write to it is trusted. May use `vars`.")],
 );
 
-pub(super) static REGISTRY: Table = table(
+pub(in crate::manifest) static REGISTRY: Table = table(
     "registry",
     "Settings of one registry.",
     &[
@@ -173,7 +112,7 @@ pub(super) static REGISTRY: Table = table(
     ],
 );
 
-pub(super) static LIMITS: Table = table(
+pub(in crate::manifest) static LIMITS: Table = table(
     "limits",
     "Limits of a run, and defaults of its container steps.",
     &[
@@ -208,7 +147,7 @@ const SECRETS: Key = key(
 );
 const WHEN: Key = key("when", &CONDITION, "Left out of a cell where it is false.");
 
-pub(super) static AXIS: Table = table(
+pub(in crate::manifest) static AXIS: Table = table(
     "axis",
     "A dimension of the matrix.",
     &[needed(
@@ -226,7 +165,7 @@ static ATTRIBUTE: Kind = Kind::Either(&[
     Kind::List(&ATTRIBUTE),
 ]);
 
-pub(super) static AXIS_VALUE: Table = Table {
+pub(in crate::manifest) static AXIS_VALUE: Table = Table {
     name: "axis-value",
     doc: "A value of an axis: its name, and attributes that templates read as `{{ axis.attribute }}`.",
     keys: &[needed("name", &TEXT, "Its name: `{{ axis }}`.")],
@@ -245,7 +184,7 @@ const OWNER_KEY: Key = key("owner", &OWNER, "Owner of the files; 0:0 unless writ
 static EXTRACT_KIND: Kind = Kind::Table(&EXTRACT);
 const EXTRACT_KEY: Key = key("extract", &EXTRACT_KIND, "Set where the download is an archive.");
 
-pub(super) static TOOL: Table = table(
+pub(in crate::manifest) static TOOL: Table = table(
     "tool",
     "A versioned download.",
     &[
@@ -260,13 +199,13 @@ pub(super) static TOOL: Table = table(
     ],
 );
 
-pub(super) static DOWNLOAD: Table = table(
+pub(in crate::manifest) static DOWNLOAD: Table = table(
     "download",
     "A download.",
     &[URL_KEY, URLS_KEY, SHA256_KEY, DOWNLOAD_PATH, DOWNLOAD_MODE, OWNER_KEY, EXTRACT_KEY],
 );
 
-pub(super) static EXTRACT: Table = table(
+pub(in crate::manifest) static EXTRACT: Table = table(
     "extract",
     "What to take out of an archive.",
     &[
@@ -280,7 +219,7 @@ pub(super) static EXTRACT: Table = table(
     ],
 );
 
-pub(super) static LAYER: Table = table(
+pub(in crate::manifest) static LAYER: Table = table(
     "layer",
     "A layer: files that need no base, or the paths that a `run` leaves behind; never both.",
     &[
@@ -298,7 +237,7 @@ pub(super) static LAYER: Table = table(
     ],
 );
 
-pub(super) static COPY: Table = table(
+pub(in crate::manifest) static COPY: Table = table(
     "copy",
     "Files of another image.",
     &[
@@ -320,7 +259,7 @@ pub(super) static COPY: Table = table(
     ],
 );
 
-pub(super) static TOOL_USE: Table = table(
+pub(in crate::manifest) static TOOL_USE: Table = table(
     "tool-use",
     "A tool in a layer.",
     &[
@@ -330,7 +269,7 @@ pub(super) static TOOL_USE: Table = table(
     ],
 );
 
-pub(super) static FILE: Table = table(
+pub(in crate::manifest) static FILE: Table = table(
     "file",
     "A file whose content stands here.",
     &[
@@ -341,7 +280,7 @@ pub(super) static FILE: Table = table(
     ],
 );
 
-pub(super) static DIR: Table = table(
+pub(in crate::manifest) static DIR: Table = table(
     "dir",
     "A directory; it gets this mode and owner even where the base has it.",
     &[
@@ -351,7 +290,7 @@ pub(super) static DIR: Table = table(
     ],
 );
 
-pub(super) static RUN: Table = table(
+pub(in crate::manifest) static RUN: Table = table(
     "run",
     "A command in a container of a builder image; the kept paths become the layer.",
     &[
@@ -372,13 +311,13 @@ pub(super) static RUN: Table = table(
     ],
 );
 
-pub(super) static SETUP: Table = table(
+pub(in crate::manifest) static SETUP: Table = table(
     "setup",
     "A command run on the base itself.",
     &[SCRIPT, SHELL, ENV, USER, WORKDIR, STEP_CACHE, SECRETS, MEMORY, CPUS, TIMEOUT, NETWORK_KEY],
 );
 
-pub(super) static CHECK: Table = table(
+pub(in crate::manifest) static CHECK: Table = table(
     "check",
     "A command that a finished image must pass.",
     &[
@@ -396,13 +335,13 @@ pub(super) static CHECK: Table = table(
     ],
 );
 
-pub(super) static MATRIX_IMAGE: Table = table(
+pub(in crate::manifest) static MATRIX_IMAGE: Table = table(
     "matrix-image",
     "An image of the matrix; cells are matched on the axes they share.",
     &[needed("image", &NAME, "Its name.")],
 );
 
-pub(super) static IMAGE: Table = table(
+pub(in crate::manifest) static IMAGE: Table = table(
     "image",
     "An image: one for each cell of its axes.",
     &[
