@@ -71,9 +71,33 @@ impl Sources {
 
     /// Line and column of a location's start, both from 1; the column counts characters.
     pub fn line_column(&self, at: Location) -> (usize, usize) {
-        let before = &self.text(at.file)[..at.start as usize];
+        let text = self.text(at.file);
+        let before = &text[..boundary(text, at.start as usize)];
         let line = before.matches('\n').count() + 1;
         let column = before.rsplit('\n').next().unwrap_or("").chars().count() + 1;
         (line, column)
+    }
+}
+
+/// The last boundary of a character at or before an offset; the end where it lies beyond.
+pub(super) fn boundary(text: &str, offset: usize) -> usize {
+    let offset = offset.min(text.len());
+    (0..=offset).rev().find(|n| text.is_char_boundary(*n)).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_and_columns_count_from_one_in_characters() {
+        let mut sources = Sources::default();
+        let file = sources.add("a.toml", "é = 1\nb = 2");
+        let place = |start| sources.line_column(Location { file, start, end: start });
+        assert_eq!(place(0), (1, 1));
+        assert_eq!(place(1), (1, 1));
+        assert_eq!(place(3), (1, 3));
+        assert_eq!(place(7), (2, 1));
+        assert_eq!(place(99), (2, 6));
     }
 }

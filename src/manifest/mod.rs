@@ -2,10 +2,27 @@
 //!
 //! Reads no file and renders no template: [`crate::matrix`] does the latter.
 
+mod check;
+mod codes;
+mod decode;
 mod diagnostic;
+mod grammar;
+mod inherit;
 mod location;
 mod model;
+mod nearest;
+mod parse;
+mod reader;
+mod render;
+mod schema;
+mod shape;
+mod template;
+mod values;
 
+pub use codes::CODES;
 pub use diagnostic::{Diagnostic, Diagnostics, Label};
 pub use location::{FileId, Located, Location, Sources};
 pub use model::*;
+pub use parse::{imports, parse};
+pub use render::{render, render_plain};
+pub use schema::json_schema;

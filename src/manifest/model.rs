@@ -32,7 +32,7 @@ pub struct Manifest {
     pub sources: Sources,
     /// `[project]`.
     pub project: Project,
-    /// `[cache]`: where records and blobs of steps are shared between machines.
+    /// `[cache]`: where records and blobs of steps are shared between machines; may use `vars`.
     pub cache: Option<Template>,
     /// `[vars]`: `{{ vars.NAME }}` in every template; `--var` and `--vars` override.
     pub vars: BTreeMap<String, Located<String>>,

@@ -1,0 +1,103 @@
+//! `[images.NAME]` as it is written, before `extends`.
+
+use super::command::{command, source};
+use crate::manifest::reader::{Fields, Reader};
+use crate::manifest::{Command, Condition, ImageSource, Located, Location, Row, Template, grammar, values};
+
+/// Stands in a list for the list of the image that is extended.
+pub(in crate::manifest) const INHERITED: &str = "...";
+
+/// An image as it is written; `None` is "not written".
+#[derive(Debug, Clone)]
+pub(in crate::manifest) struct RawImage {
+    pub id: Located<String>,
+    pub extends: Option<Located<String>>,
+    pub axes: Option<Vec<Located<String>>>,
+    pub name: Option<Template>,
+    pub tags: Option<Vec<Template>>,
+    pub base: Option<(ImageSource, Location)>,
+    pub setup: Option<Vec<Command>>,
+    pub layers: Option<Vec<Located<String>>>,
+    pub env: Vec<(String, Template)>,
+    pub path: Vec<Template>,
+    pub user: Option<Template>,
+    pub workdir: Option<Template>,
+    pub entrypoint: Option<Vec<Template>>,
+    pub cmd: Option<Vec<Template>>,
+    pub labels: Vec<(String, Template)>,
+    pub include: Option<Vec<Row>>,
+    pub exclude: Option<Vec<Row>>,
+    pub zip: Option<Vec<Vec<Located<String>>>>,
+    pub when: Option<Condition>,
+    pub checks: Option<Vec<Located<String>>>,
+    pub push: Option<bool>,
+    /// What other checks rely on could not be read, which has been reported.
+    pub broken: bool,
+}
+
+pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
+    let base = fields
+        .get("base")
+        .and_then(|value| Some((source(fields, value, true)?, fields.reader().at(&value.span()))));
+    let is_list = |key| fields.get(key).is_none_or(|value| value.get_ref().is_array());
+    let misspelt = |key| fields.get(key).is_none() && !fields.lacks(key);
+    let broken = fields.reader().is_muted()
+        || !(is_list("axes") && is_list("tags"))
+        || (fields.get("base").is_some() && base.is_none())
+        || (fields.get("extends").is_some() && fields.located("extends").is_none())
+        || ["axes", "tags", "base", "extends"].into_iter().any(misspelt);
+    let setup = fields.tables("setup", &grammar::SETUP);
+    RawImage {
+        id,
+        extends: fields.located("extends"),
+        axes: fields.texts("axes"),
+        name: fields.template("name", values::repository_name),
+        tags: fields.templates("tags", values::tag),
+        base,
+        setup: setup.map(|steps| steps.iter().map(|step| command(step, &grammar::SETUP)).collect()),
+        layers: fields.texts("layers"),
+        env: template_map(fields, "env"),
+        path: fields.templates("path", values::path).unwrap_or_default(),
+        user: fields.template("user", values::anything),
+        workdir: fields.template("workdir", values::path),
+        entrypoint: fields.templates("entrypoint", values::anything),
+        cmd: fields.templates("cmd", values::anything),
+        labels: template_map(fields, "labels"),
+        include: rows(fields, "include"),
+        exclude: rows(fields, "exclude"),
+        zip: zip(fields),
+        when: fields.condition("when"),
+        checks: fields.texts("checks"),
+        push: fields.bool("push"),
+        broken,
+    }
+}
+
+fn template_map(fields: &Fields<'_>, key: &'static str) -> Vec<(String, Template)> {
+    let check = if key == "env" { values::variable } else { values::label };
+    fields.template_map(key, check).into_iter().map(|(name, value)| (name.value, value)).collect()
+}
+
+fn rows(fields: &Fields<'_>, key: &'static str) -> Option<Vec<Row>> {
+    let reader: &Reader<'_> = fields.reader();
+    let list = fields.list(key)?;
+    let row = |value: &toml::Spanned<toml::de::DeValue<'_>>| {
+        let at = reader.at(&value.span());
+        let table = value.get_ref().as_table()?;
+        let values = table
+            .iter()
+            .filter_map(|(axis, value)| Some((axis.get_ref().to_string(), reader.plain(value)?)))
+            .collect();
+        Some(Row { at, values })
+    };
+    Some(list.filter_map(row).collect())
+}
+
+fn zip(fields: &Fields<'_>) -> Option<Vec<Vec<Located<String>>>> {
+    let list = fields.list("zip")?;
+    let group = |value: &toml::Spanned<toml::de::DeValue<'_>>| {
+        let names = value.get_ref().as_array()?.iter();
+        Some(names.filter_map(|name| fields.reader().located(name)).collect())
+    };
+    Some(list.filter_map(group).collect())
+}

@@ -1,0 +1,245 @@
+//! A manifest that covers the whole grammar is decoded as it is written.
+
+#![allow(clippy::unwrap_used)]
+
+use std::time::Duration;
+
+use railyard::manifest::{
+    self, ArchiveFormat, Attribute, Chmod, Copy, ImageSource, LayerContent, Manifest, Network, Owner, Part,
+    Sources, Template,
+};
+
+fn read(path: &str) -> String {
+    std::fs::read_to_string(format!("{}/tests/{path}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
+fn parse(files: &[(&str, &str)]) -> Manifest {
+    let mut sources = Sources::default();
+    for (name, text) in files {
+        sources.add(*name, *text);
+    }
+    manifest::parse(sources).unwrap_or_else(|(sources, problems)| {
+        panic!("{}", manifest::render(&sources, &problems, false, 100));
+    })
+}
+
+fn serverless() -> Manifest {
+    let (main, shared) = (read("good/serverless.toml"), read("good/shared.toml"));
+    parse(&[("serverless.toml", &main), ("shared.toml", &shared)])
+}
+
+fn texts(templates: &[Template]) -> Vec<&str> {
+    templates.iter().map(|template| template.text.as_str()).collect()
+}
+
+fn named<'a, T>(all: &'a [T], name: &str, of: impl Fn(&T) -> &str) -> &'a T {
+    all.iter().find(|item| of(item) == name).unwrap()
+}
+
+#[test]
+fn settings() {
+    let manifest = serverless();
+    assert_eq!(manifest.project.name.value, "harness-images");
+    assert_eq!(manifest.project.repository.unwrap().text, "{{ vars.registry }}/acme");
+    assert_eq!(manifest.project.platform.to_string(), "linux/amd64");
+    assert_eq!(manifest.cache.unwrap().text, "{{ vars.registry }}/acme/railyard-cache");
+    assert_eq!(manifest.vars["plugin"].value, "v0.4.5");
+    let local = &manifest.registries["localhost:5000"];
+    assert!(local.insecure);
+    assert_eq!((local.requests_per_second, local.concurrency), (Some(2.5), Some(4)));
+    assert_eq!(manifest.registries["public.ecr.aws"].requests_per_second, Some(1.0));
+    let limits = manifest.limits;
+    assert_eq!((limits.containers, limits.transfers, limits.cpu), (Some(2), Some(8), Some(2)));
+    assert_eq!(limits.step.memory, Some(4 << 30));
+    assert_eq!(limits.step.cpus, Some(2.0));
+    assert_eq!(limits.step.timeout, Some(Duration::from_secs(1800)));
+    assert_eq!(limits.step.network, Some(Network::Bridge));
+}
+
+#[test]
+fn axes_keep_their_order_and_attributes() {
+    let manifest = serverless();
+    let names: Vec<&str> = manifest.axes.iter().map(|axis| axis.name.value.as_str()).collect();
+    assert_eq!(names, ["runtime", "harness", "serverless"]);
+    let node = &manifest.axes[0].values[1];
+    assert_eq!(node.name.value, "nodejs20.x");
+    assert!(matches!(&node.attributes["family"], Attribute::Text(t) if t.text == "node"));
+    assert!(matches!(node.attributes["major"], Attribute::Integer(20)));
+    assert!(matches!(node.attributes["weight"], Attribute::Float(f) if f == 1.5));
+    assert!(matches!(node.attributes["current"], Attribute::Bool(true)));
+    assert!(matches!(&node.attributes["aliases"], Attribute::List(list) if list.len() == 2));
+    assert!(!node.attributes.contains_key("name"));
+    let values: Vec<&str> = manifest.axes[2].values.iter().map(|value| value.name.value.as_str()).collect();
+    assert_eq!(values, ["3.39.0", "3.40.0"]);
+}
+
+#[test]
+fn tools_and_downloads() {
+    let manifest = serverless();
+    let template = &named(&manifest.tools, "go-template", |t| &t.name.value).download;
+    assert_eq!(template.urls.len(), 2);
+    assert_eq!(template.mode.as_ref().unwrap().value, Chmod::Octal(0o775));
+    assert_eq!(template.owner.as_ref().unwrap().value, Owner { uid: 1001, gid: 0 });
+    let docker = named(&manifest.tools, "docker-cli", |t| &t.name.value);
+    assert_eq!(docker.version.as_ref().unwrap().text, "20.10.24");
+    let extract = docker.download.extract.as_ref().unwrap();
+    assert_eq!((extract.format, extract.strip), (ArchiveFormat::TarGz, 1));
+    assert_eq!(texts(&extract.members), ["docker/docker"]);
+    let LayerContent::Parts(parts) = &named(&manifest.layers, "plugin-binaries", |l| &l.name.value).content
+    else {
+        panic!()
+    };
+    let [Part::Download(zip), Part::Download(notice)] = parts.as_slice() else { panic!() };
+    assert_eq!(zip.extract.as_ref().unwrap().format, ArchiveFormat::Zip);
+    assert_eq!(notice.owner.as_ref().unwrap().value, Owner { uid: 0, gid: 0 });
+}
+
+#[test]
+fn layers_of_parts_are_in_order() {
+    let manifest = serverless();
+    let layer = named(&manifest.layers, "harness-serverless", |l| &l.name.value);
+    assert_eq!(layer.when.as_ref().unwrap().text, "harness != '1.0.0'");
+    let LayerContent::Parts(parts) = &layer.content else { panic!() };
+    let [
+        Part::Copy(upstream),
+        Part::Copy(extra),
+        Part::Tool(docker),
+        Part::Tool(go),
+        Part::File(motd),
+        Part::Dir(dir),
+    ] = parts.as_slice()
+    else {
+        panic!("{parts:?}")
+    };
+    assert!(matches!(&upstream.from, ImageSource::Matrix(name) if name.value == "harness-base"));
+    assert_eq!(upstream.chmod.as_ref().unwrap().value.apply(0o644, false), 0o755);
+    let Copy { from: ImageSource::Reference(from), to: Some(to), when: Some(when), .. } = extra else {
+        panic!()
+    };
+    assert_eq!((from.text.as_str(), to.text.as_str()), ("oci:layouts/extra", "/opt/extra/"));
+    assert_eq!(when.text, "runtime.family == \"node\"");
+    assert_eq!((docker.tool.value.as_str(), docker.version.is_none()), ("docker-cli", true));
+    assert_eq!(go.version.as_ref().unwrap().text, "{{ vars.plugin }}");
+    assert_eq!(motd.content.text, "Runtime {{ runtime }},\nharness {{ harness }}\n");
+    assert_eq!(dir.mode.as_ref().unwrap().value, Chmod::Octal(0o777));
+}
+
+#[test]
+fn layers_of_a_run() {
+    let manifest = serverless();
+    let LayerContent::Run(run) = &named(&manifest.layers, "serverless", |l| &l.name.value).content else {
+        panic!()
+    };
+    assert!(
+        matches!(&run.image, ImageSource::Reference(t) if t.text == "{{ axes.runtime[runtime.node].base }}")
+    );
+    assert_eq!(texts(&run.reads), ["/var/lang"]);
+    assert_eq!(run.keep.len(), 2);
+    let command = &run.command;
+    assert_eq!(command.shell.as_deref().unwrap(), ["/bin/bash", "-ec"]);
+    assert_eq!(command.env["NPM_CONFIG_FETCH_TIMEOUT"].text, "60000");
+    assert_eq!(command.secrets["npmrc"].value, "NPM_TOKEN");
+    assert_eq!(texts(&command.cache), ["/root/.npm"]);
+    assert_eq!(command.limits.memory, Some(2_000_000_000));
+    assert_eq!(command.limits.timeout, Some(Duration::from_secs(5400)));
+    assert_eq!(command.limits.network, Some(Network::Host));
+    let LayerContent::Run(run) = &named(&manifest.layers, "from-tooling", |l| &l.name.value).content else {
+        panic!()
+    };
+    assert!(matches!(&run.image, ImageSource::Matrix(name) if name.value == "tooling"));
+}
+
+#[test]
+fn images_inherit_what_they_do_not_write() {
+    let manifest = serverless();
+    let names: Vec<&str> = manifest.images.iter().map(|image| image.id.value.as_str()).collect();
+    assert_eq!(names, ["harness-base", "serverless-base", "serverless", "derived", "tooling"]);
+    let image = named(&manifest.images, "serverless", |i| &i.id.value);
+    let layers: Vec<&str> = image.layers.iter().map(|layer| layer.value.as_str()).collect();
+    assert_eq!(layers, ["node", "harness-serverless", "serverless"]);
+    let checks: Vec<&str> = image.checks.iter().map(|check| check.value.as_str()).collect();
+    assert_eq!(checks, ["smoke", "version"]);
+    let env: Vec<(&str, &str)> = image.env.iter().map(|(n, t)| (n.as_str(), t.text.as_str())).collect();
+    assert_eq!(
+        env,
+        [
+            ("HARNESS_GO_PLUGIN_VERSION", "{{ vars.plugin }}"),
+            ("UNIFIED_PIPELINE", "true"),
+            ("SERVERLESS_VERSION", "{{ serverless }}")
+        ]
+    );
+    assert_eq!(texts(&image.path), ["/opt/serverless/bin", "/var/lang/bin", "/opt/bin"]);
+    assert_eq!(image.labels.len(), 2);
+    assert_eq!(image.name.text, "serverless-plugin");
+    assert!(matches!(&image.base, ImageSource::Reference(t) if t.text == "{{ runtime.base }}"));
+    assert_eq!(image.setup.len(), 1);
+    assert_eq!(texts(image.entrypoint.as_deref().unwrap()), ["/opt/harness/scripts/serverless-plugin.sh"]);
+    assert_eq!(image.cmd.as_ref().map(Vec::len), Some(0));
+    assert!(image.include.is_empty() && image.exclude.len() == 1 && image.zip.len() == 1 && image.push);
+    assert_eq!(image.when.as_ref().unwrap().text, "runtime.base is defined");
+    let base = named(&manifest.images, "harness-base", |i| &i.id.value);
+    assert!(matches!(base.base, ImageSource::Scratch) && !base.push);
+    let derived = named(&manifest.images, "derived", |i| &i.id.value);
+    assert!(derived.axes.is_empty() && derived.name.text == "derived");
+}
+
+#[test]
+fn checks_have_commands() {
+    let manifest = serverless();
+    let smoke = named(&manifest.checks, "smoke", |c| &c.name.value);
+    assert_eq!((smoke.exit, smoke.expect.as_ref().unwrap().text.as_str()), (0, "{{ serverless }}"));
+    assert_eq!(smoke.command.limits.network, Some(Network::None));
+    assert_eq!(
+        named(&manifest.checks, "version", |c| &c.name.value).command.script.text,
+        "test -n \"$SERVERLESS_VERSION\""
+    );
+}
+
+#[test]
+fn an_entrypoint_clears_inherited_arguments() {
+    let text = r#"
+        schema = 1
+        project = { name = "acme" }
+        images.a = { base = "debian:12", tags = ["1"], entrypoint = ["/a"], cmd = ["x"] }
+        images.b = { extends = "a", tags = ["2"], entrypoint = [] }
+        images.c = { extends = "b", tags = ["3"], cmd = ["y"] }
+        images.d = { extends = "a", tags = ["4"] }
+    "#;
+    let manifest = parse(&[("a.toml", text)]);
+    let cmd = |name| named(&manifest.images, name, |i| &i.id.value).cmd.as_deref().map(texts);
+    assert_eq!(cmd("b"), None);
+    assert_eq!(cmd("c"), Some(vec!["y"]));
+    assert_eq!(cmd("d"), Some(vec!["x"]));
+    assert_eq!(named(&manifest.images, "c", |i| &i.id.value).entrypoint.as_deref().map(texts), Some(vec![]));
+}
+
+#[test]
+fn globs_of_imports_are_read_without_parsing_the_rest() {
+    let globs = manifest::imports(&read("good/serverless.toml"));
+    assert_eq!(globs.iter().map(|glob| glob.value.as_str()).collect::<Vec<_>>(), ["shared/*.toml"]);
+    assert!(manifest::imports("import = [3, \"a\"]").len() == 1);
+    assert!(manifest::imports("import = [").is_empty());
+}
+
+#[test]
+fn places_inside_templates_are_found() {
+    let manifest = serverless();
+    let template = &named(&manifest.images, "serverless", |i| &i.id.value).tags[0];
+    let start = template.text.find("harness").unwrap();
+    let place = template.place(&manifest.sources, start..start + 7);
+    assert_eq!(&manifest.sources.text(place.file)[place.range()], "harness");
+}
+
+#[test]
+fn mistakes_of_rendering_are_no_mistakes_of_the_manifest() {
+    let dir = format!("{}/tests/bad-matrix", env!("CARGO_MANIFEST_DIR"));
+    let mut count = 0;
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "toml") {
+            parse(&[(path.to_str().unwrap(), &std::fs::read_to_string(&path).unwrap())]);
+            count += 1;
+        }
+    }
+    assert!(count >= 10);
+}
