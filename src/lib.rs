@@ -3,7 +3,10 @@
 //! `builds.toml -> Manifest -> Matrix -> Plan` is pure; `run` turns a plan into events and
 //! outcomes; `cli` wires it to files, the environment and the terminal.
 
+pub mod cli;
 pub mod engine;
+pub mod event;
+pub mod layer;
 pub mod lock;
 pub mod manifest;
 pub mod matrix;

@@ -16,7 +16,7 @@ use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
 use crate::oci::Reference;
 use crate::plan::{Actions, Delivery, Inputs, plan};
-use crate::registry::{Registry, RegistryOptions};
+use crate::registry::{Credential, Credentials, HostSettings, HttpRegistry, Registry, RegistryOptions};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
     Behaviour, Blobs, Cache, CredentialLookup, Downloads, External, Images, Limits, Pinner, RunEnd, Services,
@@ -77,23 +77,39 @@ struct World {
 fn world(arguments: &ProjectArguments, project: &Project) -> Result<World, Exit> {
     let environment = |e: &dyn std::fmt::Display| Exit::Environment(format!("error: {e}"));
     let store = Arc::new(Store::open(&store_path(arguments)?).map_err(|e| environment(&e))?);
-    let settings = project.manifest.registries.iter();
-    let options = RegistryOptions::for_hosts(
-        settings.map(|(host, s)| (host.clone(), s.insecure, s.requests_per_second, s.concurrency)),
-    );
-    let http = Arc::new(crate::registry::HttpRegistry::new(options).map_err(|e| environment(&e))?);
+    let settings = project.manifest.registries.iter().map(|(host, s)| {
+        let settings = HostSettings {
+            insecure: s.insecure,
+            requests_per_second: s.requests_per_second,
+            concurrency: s.concurrency,
+        };
+        (host.clone(), settings)
+    });
+    let options = RegistryOptions {
+        settings: settings.collect(),
+        credentials: Credentials::docker(),
+        ..RegistryOptions::default()
+    };
+    let http = Arc::new(HttpRegistry::new(options));
     let credentials: CredentialLookup = {
         let http = http.clone();
         Arc::new(move |host| {
             let http = http.clone();
             Box::pin(async move {
-                let found = http.pull_credentials(&host).await?;
-                Some(PullCredentials { username: found.username, password: found.password.expose().to_owned() })
+                // The registry client has reported a broken configuration where it needed one itself.
+                Some(match http.pull_credentials(&host).await.ok()?? {
+                    Credential::Password { username, password } => {
+                        PullCredentials { username, password: password.expose().to_owned() }
+                    }
+                    Credential::IdentityToken(token) => {
+                        PullCredentials { username: String::new(), password: token.expose().to_owned() }
+                    }
+                })
             })
         })
     };
     let registry: Arc<dyn Registry> = http;
-    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::connect(None).map_err(|e| environment(&e))?);
+    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::connect(None));
     let blobs = Arc::new(Blobs::new(store.clone(), registry.clone()));
     let platform = project.matrix.platform.clone();
     let images = Arc::new(Images::new(store.clone(), registry.clone(), blobs.clone(), platform));
@@ -185,6 +201,7 @@ async fn build_async(
         // Whatever an aborted step left; an engine that is gone has nothing left to sweep.
         let _ = world.engine.sweep(&labels).await;
     }
+    world.engine.settle().await;
     let added = record_outputs(&mut project, &worker);
     if added && !build.locked {
         write_lock(&project.lock_path, &project.lock)?;

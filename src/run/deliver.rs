@@ -148,7 +148,7 @@ impl Worker {
             }
             let _ = events.send(Event::StepLine { step: id, line });
         });
-        let run = self.engine.run(request, lines, Box::new(|_, _| Ok(()))).await?;
+        let run = self.engine.run(request, lines, Box::new(|_| Ok(()))).await?;
         if run.out_of_memory {
             return Err(out_of_memory(&check.command));
         }

@@ -11,7 +11,7 @@ use super::blobs::Blobs;
 use super::download::Downloads;
 use super::error::StepError;
 use super::images::{ImageFiles, Images, ResolvedImage, layout_digest};
-use crate::layer::{libraries, tree_digest};
+use crate::layer::{find_libraries, tree_digest};
 use crate::lock::{Lock, LockedDownload, LockedImage};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Source};
 use crate::oci::{Digest, Hasher, Reference};
@@ -209,8 +209,9 @@ fn environment_digest(image: &ResolvedImage, files: &ImageFiles) -> Digest {
     }
     hasher.field(config.user.as_deref().unwrap_or("").as_bytes());
     hasher.field(config.working_dir.as_deref().unwrap_or("").as_bytes());
-    for library in libraries(&files.tree) {
-        hasher.field(library.as_bytes());
+    let libraries = find_libraries(&files.tree);
+    for library in [libraries.libc, libraries.libstdcxx] {
+        hasher.field(library.map(|l| l.name).unwrap_or_default().as_bytes());
     }
     hasher.finish()
 }

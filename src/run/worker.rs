@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use futures_util::future::BoxFuture;
 use tokio::sync::{OnceCell, mpsc};
 
-use super::blobs::Blobs;
+use super::blobs::{Blobs, Once};
 use super::cache::Cache;
 use super::download::Downloads;
 use super::error::StepError;
@@ -83,6 +83,8 @@ pub struct Worker {
     values: Vec<OnceLock<StepValue>>,
     files: Vec<OnceCell<ImageFiles>>,
     logs: Mutex<HashMap<StepId, Arc<StepLog>>>,
+    /// Placed layers by the key of their difference.
+    pub(super) placements: Once<Digest, LayerRecord>,
     /// Diff IDs of the runs that were carried out, by key.
     outputs: Mutex<Vec<(Digest, DiffId)>>,
 }
@@ -133,6 +135,7 @@ impl Worker {
             values: (0..steps).map(|_| OnceLock::new()).collect(),
             files: (0..steps).map(|_| OnceCell::new()).collect(),
             logs: Mutex::default(),
+            placements: Once::default(),
             outputs: Mutex::default(),
         };
         for (id, record) in records {
