@@ -4,6 +4,7 @@
 //! outcomes; `cli` wires it to files, the environment and the terminal.
 
 pub mod engine;
+pub mod layer;
 pub mod manifest;
 pub mod oci;
 pub mod registry;
