@@ -7,7 +7,7 @@ use std::path::Path;
 use super::archive::{MemberKind, TarReader};
 use super::blob::LayerBlob;
 use super::codec::Tap;
-use super::entry::{Entry, Kind};
+use super::entry::{Entry, Kind, Placing};
 use super::index::Indexer;
 use super::staging::Staging;
 use super::{LayerError, NORMALISED_MTIME, Tree, TreePath};
@@ -103,18 +103,20 @@ fn drop_mount_points(staging: &mut Staging, spec: &ChangesSpec<'_>) {
 /// Implied directories get the metadata they have beneath.
 fn drop_unchanged_directories(staging: &mut Staging, beneath: &Tree) {
     let dirs: Vec<Entry> = staging.items().rev().map(|i| &i.entry).filter(|e| e.is_dir()).cloned().collect();
-    for dir in dirs {
+    for mut dir in dirs {
         let there = beneath.get(&dir.path).filter(super::Node::is_dir);
-        let Some(there) = there else { continue };
-        if dir.is_implied()
-            && let Some(item) = staging.get_mut(&dir.path)
+        if let Some(there) = &there
+            && dir.is_implied()
         {
-            item.entry.meta = there.meta.clone();
+            dir.meta = there.meta.clone();
         }
-        let same = dir.is_implied() || there.meta == dir.meta;
+        dir.placing = Placing::Own;
+        let same = there.is_some_and(|there| there.meta == dir.meta);
         // A mark at the path itself (replaced, opaque) is a change too.
         if same && !staging.has_below(&dir.path) && !staging.is_marked(&dir.path) {
             staging.remove(&dir);
+        } else {
+            staging.insert(dir, 0);
         }
     }
 }

@@ -8,7 +8,8 @@ use flate2::{Compression, GzBuilder};
 
 use super::LayerError;
 use crate::oci::{
-    Descriptor, DiffId, Digest, Hasher, MEDIA_DOCKER_LAYER_GZIP, MEDIA_LAYER, MEDIA_LAYER_GZIP, MEDIA_LAYER_ZSTD,
+    Descriptor, DiffId, Digest, Hasher, MEDIA_DOCKER_LAYER_GZIP, MEDIA_LAYER, MEDIA_LAYER_GZIP,
+    MEDIA_LAYER_ZSTD,
 };
 
 /// Bytes read or written at a time.
@@ -48,7 +49,8 @@ pub fn uncompress<'r>(
 
 /// The codec that a media type says (OCI layer.md and Docker's; foreign layers count as theirs).
 fn declared(media_type: &str) -> Result<Codec, LayerError> {
-    let media_type = media_type.replace("layer.nondistributable.", "layer.").replace("rootfs.foreign.", "rootfs.");
+    let media_type =
+        media_type.replace("layer.nondistributable.", "layer.").replace("rootfs.foreign.", "rootfs.");
     match media_type.as_str() {
         MEDIA_LAYER | MEDIA_DOCKER_LAYER => Ok(Codec::Plain),
         MEDIA_LAYER_GZIP | MEDIA_DOCKER_LAYER_GZIP => Ok(Codec::Gzip),
@@ -157,7 +159,8 @@ pub(crate) struct LayerSink<W: Write> {
 impl<W: Write> LayerSink<W> {
     pub fn new(out: W, level: u32) -> Self {
         let stored = HashingWriter::new(out);
-        let gzip = GzBuilder::new().mtime(0).operating_system(255).write(stored, Compression::new(level.min(9)));
+        let gzip =
+            GzBuilder::new().mtime(0).operating_system(255).write(stored, Compression::new(level.min(9)));
         Self { gzip: io::BufWriter::with_capacity(CHUNK, HashingWriter::new(gzip)) }
     }
 

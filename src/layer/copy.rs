@@ -74,8 +74,11 @@ impl ArtifactBuilder {
         open_layer: impl FnMut(usize) -> Result<Box<dyn Read>, LayerError>,
         spec: &CopySpec<'_>,
     ) -> Result<(), LayerError> {
-        let sources =
-            spec.paths.iter().map(|path| find_source(tree, spec.image, path)).collect::<Result<Vec<_>, _>>()?;
+        let sources = spec
+            .paths
+            .iter()
+            .map(|path| find_source(tree, spec.image, path))
+            .collect::<Result<Vec<_>, _>>()?;
         let fetched = self.fetch(&sources, open_layer)?;
         for source in sources {
             // Links do not span paths: each path has its own names for the contents.
@@ -130,10 +133,7 @@ impl ArtifactBuilder {
                 (staging.file(source), source)
             }
             Kind::HardLink { target } => {
-                return Err(LayerError::HardLink {
-                    path: node.path.to_string(),
-                    target: target.to_string(),
-                });
+                return Err(LayerError::HardLink { path: node.path.to_string(), target: target.to_string() });
             }
             kind => (kind, 0),
         };
@@ -203,7 +203,10 @@ impl<R: Read> Ranges<R> {
         size: u64,
         sink: &mut dyn FnMut(&[u8]) -> Result<(), LayerError>,
     ) -> Result<(), LayerError> {
-        self.advance(offset - self.at, &mut |_| Ok(()))?;
+        let ahead = offset.checked_sub(self.at).ok_or_else(|| {
+            LayerError::io("read the layer", std::io::Error::other("its index is of another layer"))
+        })?;
+        self.advance(ahead, &mut |_| Ok(()))?;
         self.advance(size, sink)
     }
 

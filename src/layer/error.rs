@@ -86,9 +86,7 @@ pub enum LayerError {
         target: String,
     },
     /// A directory where something else is, or the reverse.
-    #[error(
-        "{kind} `{path}` ({from}) stands in the way of {other_kind} `{other_path}` ({other_from})"
-    )]
+    #[error("{kind} `{path}` ({from}) stands in the way of {other_kind} `{other_path}` ({other_from})")]
     Conflict {
         /// What is there: `file`, `directory`, `symbolic link`, …
         kind: &'static str,

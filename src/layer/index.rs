@@ -148,9 +148,7 @@ impl Indexer {
         self.unlink_replaced();
         let mut order: Vec<(usize, Entry)> = self.entries.into_iter().enumerate().collect();
         let key = |e: &Entry| e.kind.rank();
-        order.sort_by(|(i, a), (j, b)| {
-            a.path.cmp(&b.path).then(key(a).cmp(&key(b))).then(j.cmp(i))
-        });
+        order.sort_by(|(i, a), (j, b)| a.path.cmp(&b.path).then(key(a).cmp(&key(b))).then(j.cmp(i)));
         order.dedup_by(|(_, later), (_, kept)| later.path == kept.path && key(later) == key(kept));
         let mut entries: Vec<Entry> = Vec::with_capacity(order.len() + 16);
         // What is no directory, and when it came: nothing may lie beneath.

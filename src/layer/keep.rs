@@ -74,12 +74,7 @@ impl ArtifactBuilder {
         Ok(())
     }
 
-    fn kept(
-        &self,
-        member: Member,
-        path: TreePath,
-        spec: &KeepSpec<'_>,
-    ) -> Result<(Entry, bool), LayerError> {
+    fn kept(&self, member: Member, path: TreePath, spec: &KeepSpec<'_>) -> Result<(Entry, bool), LayerError> {
         let is_file = member.kind == MemberKind::File;
         let mut entry = entry_of(member, path);
         if let Times::Normalise(time) = spec.times {

@@ -214,7 +214,7 @@ impl Placement {
             merged.entry((path.clone(), 1)).or_insert(((dir, 0), path));
         }
         let mut blocking: Option<(&Entry, &TreePath)> = None;
-        for (((path, _), (placed, origin)), _) in merged.iter().zip(0..) {
+        for ((path, _), (placed, origin)) in &merged {
             if let Some((file, file_origin)) = blocking
                 && path.starts_with(&file.path)
                 && *path != file.path

@@ -45,7 +45,8 @@ impl Spool {
 
     /// Makes what was written readable.
     pub fn reader(self) -> Result<SpoolReader, LayerError> {
-        let file = self.out.into_inner().map_err(|e| LayerError::io("write the spool file", e.into_error()))?;
+        let file =
+            self.out.into_inner().map_err(|e| LayerError::io("write the spool file", e.into_error()))?;
         let file = BufReader::with_capacity(64 << 10, file);
         Ok(SpoolReader { file, at: u64::MAX, buffer: vec![0; 64 << 10] })
     }

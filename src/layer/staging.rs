@@ -62,11 +62,6 @@ impl Staging {
         self.items.remove(&(entry.path.clone(), entry.kind.rank()));
     }
 
-    /// The item at a path, to be changed.
-    pub fn get_mut(&mut self, path: &TreePath) -> Option<&mut Item> {
-        self.items.get_mut(&(path.clone(), 1))
-    }
-
     /// Whether anything lies below a path.
     pub fn has_below(&self, path: &TreePath) -> bool {
         let next = self.items.range((path.clone(), 3)..).next();

@@ -1,9 +1,9 @@
 //! Reads a tar stream member by member.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, BufRead};
 
-use super::header::{checksums, field, number, text};
 use super::BLOCK;
+use super::header::{checksums, field, number, text};
 use crate::layer::LayerError;
 use crate::layer::entry::{Meta, Placing, Xattr};
 
@@ -184,7 +184,10 @@ impl<R: BufRead> TarReader<R> {
     }
 
     /// Hands the content of the current member to `sink`, piece by piece.
-    pub fn content(&mut self, mut sink: impl FnMut(&[u8]) -> Result<(), LayerError>) -> Result<(), LayerError> {
+    pub fn content(
+        &mut self,
+        mut sink: impl FnMut(&[u8]) -> Result<(), LayerError>,
+    ) -> Result<(), LayerError> {
         while self.content > 0 {
             let ready = self.input.fill_buf().map_err(read_error)?;
             if ready.is_empty() {
@@ -197,11 +200,6 @@ impl<R: BufRead> TarReader<R> {
             self.position += take as u64;
         }
         Ok(())
-    }
-
-    /// Writes the content of the current member to `out`.
-    pub fn copy_content(&mut self, out: &mut dyn Write) -> Result<(), LayerError> {
-        self.content(|piece| out.write_all(piece).map_err(|e| LayerError::io("write to the spool file", e)))
     }
 
     /// The content of the current member, which must be small.

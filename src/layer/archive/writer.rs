@@ -2,8 +2,8 @@
 
 use std::io::{self, Write};
 
-use super::header::{USTAR, checksums, field, put_octal};
 use super::BLOCK;
+use super::header::{USTAR, checksums, field, put_octal};
 use crate::layer::entry::{Entry, Kind};
 
 /// A tar stream being written.
