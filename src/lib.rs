@@ -5,7 +5,9 @@
 
 pub mod cli;
 pub mod engine;
+pub mod event;
 pub mod layer;
+pub mod lock;
 pub mod manifest;
 pub mod matrix;
 pub mod oci;
