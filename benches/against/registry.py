@@ -51,13 +51,22 @@ class Registry:
             _apply(tree, gzip.decompress(blob))
         return tree
 
+    def repositories(self, prefix):
+        names = json.loads(self._get("/v2/_catalog?n=1000"))["repositories"]
+        return [name for name in names or [] if name.startswith(prefix)]
+
     def delete(self, repository):
-        """Deletes the manifests; the blobs wait for the registry's garbage collection."""
+        """Empties a repository, of blobs too: an engine remembers where it pushed a layer, and would
+        have the registry mount it from there. The registry's storage waits for garbage collection."""
+        blobs = set()
         for tag in self.tags(repository):
-            path = "/v2/%s/manifests/" % repository
-            status, headers, _ = self._call("HEAD", path + tag)
-            if status == 200:
-                self._call("DELETE", path + headers["Docker-Content-Digest"])
+            status, headers, body = self._call("GET", "/v2/%s/manifests/%s" % (repository, tag))
+            if status == 200:   # (a manifest with two tags goes with the first)
+                document = json.loads(body)
+                blobs |= {blob["digest"] for blob in [document["config"], *document["layers"]]}
+                self._call("DELETE", "/v2/%s/manifests/%s" % (repository, headers["Docker-Content-Digest"]))
+        for digest in blobs:
+            self._call("DELETE", "/v2/%s/blobs/%s" % (repository, digest))
 
 
 def _apply(tree, layer):

@@ -1,6 +1,6 @@
 //! The one owner of a run's state: starts steps, hears of their ends, reports.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -34,6 +34,8 @@ struct Dispatcher<'a> {
     failures: Vec<Failure>,
     failure_of: BTreeMap<StepId, String>,
     open_steps: Vec<u32>,
+    /// The cells of which a step is one of the last.
+    cells_of: HashMap<StepId, Vec<usize>>,
     cells: Vec<Option<CellSummary>>,
     seconds: BTreeMap<&'static str, f64>,
     run: BTreeMap<&'static str, usize>,
@@ -73,6 +75,7 @@ pub async fn dispatch(
         failures: Vec::new(),
         failure_of: BTreeMap::new(),
         open_steps: Vec::new(),
+        cells_of: HashMap::new(),
         cells: vec![None; plan.cells.len()],
         seconds: BTreeMap::new(),
         run: BTreeMap::new(),
@@ -80,7 +83,7 @@ pub async fn dispatch(
     };
     dispatcher.begin(actions);
     let mut tasks: JoinSet<Result<StepReport, StepError>> = JoinSet::new();
-    let mut running: std::collections::HashMap<Id, (StepId, Instant)> = Default::default();
+    let mut running: HashMap<Id, (StepId, Instant)> = Default::default();
     let mut interruptions = 0;
     loop {
         while let Some(id) = dispatcher.schedule.start() {
@@ -142,6 +145,13 @@ impl Dispatcher<'_> {
                 last.filter(|s| actions.of(**s) == Action::Run).count() as u32
             })
             .collect();
+        for (position, cell) in self.plan.cells.iter().enumerate() {
+            for step in cell.iter().filter(|c| c.chosen).flat_map(|c| &c.last) {
+                if actions.of(*step) == Action::Run {
+                    self.cells_of.entry(*step).or_default().push(position);
+                }
+            }
+        }
         let cells = self.plan.cells.iter().flatten().filter(|c| c.chosen).count();
         self.send(Event::RunStarted { cells, steps: actions.count(Action::Run) });
         for position in 0..self.plan.cells.len() {
@@ -218,11 +228,9 @@ impl Dispatcher<'_> {
 
     /// Ends the cells whose last steps have all ended.
     fn close_cells(&mut self, id: StepId, lost: &[StepId]) {
-        for position in 0..self.plan.cells.len() {
-            let Some(cell) = &self.plan.cells[position] else { continue };
-            let ended = cell.last.iter().filter(|s| **s == id || lost.contains(s)).count() as u32;
-            if ended > 0 {
-                self.open_steps[position] -= ended;
+        for step in [id].iter().chain(lost) {
+            for position in self.cells_of.get(step).cloned().unwrap_or_default() {
+                self.open_steps[position] -= 1;
                 if self.open_steps[position] == 0 {
                     self.close_cell(position);
                 }

@@ -77,8 +77,8 @@ impl Images {
         let image = slot
             .get_or_try_init(|| async {
                 let image = match source {
-                    UsedSource::Reference(reference) => self.from_registry(source, reference, pinned).await?,
-                    UsedSource::Layout(directory) => self.from_layout(source, directory)?,
+                    UsedSource::Reference(reference) => self.fetch_documents(source, reference, pinned).await?,
+                    UsedSource::Layout(directory) => self.import_layout(source, directory)?,
                 };
                 if let UsedSource::Reference(reference) = source {
                     for layer in &image.layers {
@@ -91,7 +91,7 @@ impl Images {
         Ok(image.clone())
     }
 
-    async fn from_registry(
+    async fn fetch_documents(
         &self,
         source: &UsedSource,
         reference: &Reference,
@@ -144,7 +144,7 @@ impl Images {
     }
 
     /// Takes an image out of an OCI layout: its blobs are linked or copied into the store.
-    fn from_layout(&self, source: &UsedSource, directory: &str) -> Result<ResolvedImage, StepError> {
+    fn import_layout(&self, source: &UsedSource, directory: &str) -> Result<ResolvedImage, StepError> {
         let root = Path::new(directory);
         let digest = layout_digest(root, &self.platform)?;
         let manifest_bytes = self.import(root, digest)?;

@@ -110,8 +110,8 @@ impl Worker {
                 record
             }
         };
-        self.store.put_record(&self.plan.step(id).key, &Record::Layer(record.clone()))?;
-        self.set(id, StepValue::Layer(record));
+        self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
+        self.set(id, StepValue::Layer(Box::new(record)));
         Ok(())
     }
 
@@ -121,7 +121,7 @@ impl Worker {
         let key = self.plan.step(id).key;
         let record = match self.value(id) {
             Some(StepValue::Layer(layer)) => Record::Layer(layer.clone()),
-            Some(StepValue::Image(image)) => Record::Image((**image).clone()),
+            Some(StepValue::Image(image)) => Record::Image(image.clone()),
             _ => return,
         };
         if let Err(error) = cache.publish(&key, &record, &self.progress(id)).await {
@@ -331,8 +331,8 @@ impl Worker {
         let placement = place(&index, &beneath)?;
         if placement.is_identity() {
             let record = LayerRecord { blob: Some(artifact), diff_id: Some(diff_id), millis: 0 };
-            self.store.put_record(&self.plan.step(id).key, &Record::Layer(record.clone()))?;
-            self.set(id, StepValue::Layer(record));
+            self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
+            self.set(id, StepValue::Layer(Box::new(record)));
             return Ok(StepReport::default());
         }
         // Cells whose trees call for the same difference share one blob.
@@ -343,7 +343,7 @@ impl Worker {
                 if let Some(Record::Layer(known)) = self.store.record(&key)?
                     && known.blob.as_ref().is_some_and(|blob| self.store.has_blob(blob.digest))
                 {
-                    return Ok(known);
+                    return Ok(*known);
                 }
                 let path = self.blobs.ensure(&artifact, &progress).await?;
                 let (store, level) = (self.store.clone(), self.settings.level);
@@ -357,13 +357,13 @@ impl Worker {
                 let record =
                     LayerRecord { blob: Some(blob.descriptor.clone()), diff_id: Some(blob.diff_id), millis };
                 self.images.remember(blob.descriptor.digest, blob.diff_id, Arc::new(blob.index))?;
-                self.store.put_record(&key, &Record::Layer(record.clone()))?;
+                self.store.put_record(&key, &Record::Layer(Box::new(record.clone())))?;
                 Ok::<_, StepError>(record)
             })
             .await?
             .clone();
-        self.store.put_record(&self.plan.step(id).key, &Record::Layer(record.clone()))?;
-        self.set(id, StepValue::Layer(record));
+        self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
+        self.set(id, StepValue::Layer(Box::new(record)));
         Ok(StepReport::default())
     }
 
@@ -391,7 +391,7 @@ impl Worker {
             .map_err(|e| StepError::new(format!("`{}`: {e}", self.cell(cell).name)))?;
         self.store.put_bytes(image.config_json.as_bytes())?;
         self.store.put_bytes(image.manifest_json.as_bytes())?;
-        self.store.put_record(&self.plan.step(id).key, &Record::Image(image.clone()))?;
+        self.store.put_record(&self.plan.step(id).key, &Record::Image(Box::new(image.clone())))?;
         self.set(id, StepValue::Image(Box::new(image)));
         let mut report = StepReport { changed: true, ..StepReport::default() };
         self.share(id, &mut report).await;

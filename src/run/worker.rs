@@ -37,7 +37,7 @@ pub struct StepReport {
 /// The result of a step.
 #[derive(Debug, Clone)]
 pub(super) enum StepValue {
-    Layer(LayerRecord),
+    Layer(Box<LayerRecord>),
     Image(Box<ImageRecord>),
     /// Which tags do not point at the image yet, with what they point at.
     Pushed(Vec<(usize, Option<Digest>)>),
@@ -141,7 +141,7 @@ impl Worker {
         for (id, record) in records {
             match record {
                 Record::Layer(layer) => worker.set(id, StepValue::Layer(layer)),
-                Record::Image(image) => worker.set(id, StepValue::Image(Box::new(image))),
+                Record::Image(image) => worker.set(id, StepValue::Image(image)),
                 Record::Check(_) => {}
             }
         }
