@@ -565,8 +565,10 @@ fn a_file_in_the_way_is_refused() {
 
 #[test]
 fn a_directory_inside_a_directory_where_a_link_is_is_refused() {
-    let base = Fixture::new([dir("opt"), dir("opt/app"), symlink("opt/app/sub", "../other"), dir("opt/other")]);
-    let source = Fixture::new([dir("opt"), dir("opt/app"), dir("opt/app/sub"), file("opt/app/sub/file", "x")]);
+    let base =
+        Fixture::new([dir("opt"), dir("opt/app"), symlink("opt/app/sub", "../other"), dir("opt/other")]);
+    let source =
+        Fixture::new([dir("opt"), dir("opt/app"), dir("opt/app/sub"), file("opt/app/sub/file", "x")]);
     conflict("dir-over-link", &base, &source, "/opt/app", &["/opt/app/sub", "link", "directory"]);
 }
 
