@@ -57,14 +57,17 @@ class Builder:
 
 
 def _end(child):
-    if child.poll() is not None:
-        return
-    child.terminate()
-    try:
-        child.wait(30)
-    except subprocess.TimeoutExpired:
-        child.kill()
-        child.wait()
+    """Asks twice: railyard lets running steps end at the first time, and aborts them at the second."""
+    for patience in (2, 30):
+        if child.poll() is not None:
+            return
+        child.terminate()
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+    child.kill()
+    child.wait()
 
 
 class Railyard(Builder):
