@@ -240,7 +240,7 @@ fn reporter(progress: Progress) -> Box<dyn Reporter> {
     }
 }
 
-/// Each Ctrl-C (or SIGTERM) is a message.
+/// Each Ctrl-C is a message; SIGTERM, behind which a SIGKILL may come, counts as two.
 fn interrupts() -> mpsc::UnboundedReceiver<()> {
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -249,7 +249,9 @@ fn interrupts() -> mpsc::UnboundedReceiver<()> {
         loop {
             tokio::select! {
                 result = tokio::signal::ctrl_c() => if result.is_err() { return },
-                _ = terminate.recv() => {}
+                _ = terminate.recv() => {
+                    let _ = sender.send(());
+                }
             }
             if sender.send(()).is_err() {
                 return;

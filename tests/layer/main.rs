@@ -2,6 +2,8 @@
 //!
 //! Archives to be read are made by the `tar` crate and by GNU tar, not by our own writer.
 
+#![allow(clippy::unwrap_used)]
+
 mod artifacts;
 mod changes;
 mod copying;
