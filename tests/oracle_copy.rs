@@ -589,7 +589,8 @@ fn declared_a_directory_inside_a_directory_goes_through_a_link_to_a_directory() 
         dir("opt/other").mode(0o700),
         file("opt/other/of-base", "base"),
     ]);
-    let source = Fixture::new([dir("opt"), dir("opt/app"), dir("opt/app/sub"), file("opt/app/sub/file", "x")]);
+    let source =
+        Fixture::new([dir("opt"), dir("opt/app"), dir("opt/app/sub"), file("opt/app/sub/file", "x")]);
     let lab = lab("dir-over-link", &base, &source);
     let case = copy(
         "[layers.part]\ncopy = [{ from = \"$source\", paths = [\"/opt/app\"] }]",

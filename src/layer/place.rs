@@ -198,11 +198,10 @@ impl Placement {
             let key = (placed.0.path.clone(), placed.0.kind.rank());
             match merged.get(&key) {
                 None => {}
-                Some((there, _)) if there.0.is_dir() && placed.0.is_dir() => {
-                    if placed.0.is_implied() && !there.0.is_implied() {
-                        continue;
-                    }
+                Some((there, _)) if there.0.is_dir() && placed.0.is_dir() && merges_away(&placed, there) => {
+                    continue;
                 }
+                Some((there, _)) if there.0.is_dir() && placed.0.is_dir() => {}
                 Some((there, path)) => {
                     return Err(conflict(&there.0.kind, path, "in the same layer, one place", origin));
                 }
@@ -234,6 +233,11 @@ impl Placement {
 fn own((mut entry, source): Placed) -> Placed {
     entry.placing = Placing::Own;
     (entry, source)
+}
+
+/// Whether a directory that is only implied gives way to one that has metadata of its own.
+fn merges_away(placed: &Placed, there: &Placed) -> bool {
+    placed.0.is_implied() && !there.0.is_implied()
 }
 
 fn conflict(there: &Kind, path: &TreePath, from: &str, entry: &Entry) -> LayerError {

@@ -53,7 +53,8 @@ pub fn config_of(document: &Value) -> BTreeMap<String, Value> {
 
 fn covers(rules: &[String], path: &str) -> bool {
     rules.iter().map(|rule| rule.trim_matches('/')).any(|rule| {
-        rule.is_empty() || path.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        rule.is_empty()
+            || path.strip_prefix(rule).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     })
 }
 
@@ -112,7 +113,8 @@ pub fn differences(expected: &Image, found: &Image, rules: &Rules) -> Vec<String
             if let Some(node) = node.as_mut().filter(|_| rules.xattrs) {
                 node.xattrs.clear();
             }
-            let others: Vec<&str> = node.as_ref().and_then(|n| names.get(&n.inode)).cloned().unwrap_or_default();
+            let others: Vec<&str> =
+                node.as_ref().and_then(|n| names.get(&n.inode)).cloned().unwrap_or_default();
             let others: Vec<&str> =
                 others.into_iter().filter(|o| o != path && !covers(&rules.paths, o)).collect();
             (describe(node.as_ref(), times, &others), node.and_then(|n| n.content))

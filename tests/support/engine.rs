@@ -85,7 +85,12 @@ impl Engine {
         let config: serde_json::Value = serde_json::from_str(&config).unwrap();
         let document = serde_json::json!({"config": config["Config"], "os": config["Os"], "architecture": config["Architecture"]});
         self.docker(&["rm", &container]);
-        Image { digest: String::new(), tree: files.tree, implied: files.implied, config: config_of(&document) }
+        Image {
+            digest: String::new(),
+            tree: files.tree,
+            implied: files.implied,
+            config: config_of(&document),
+        }
     }
 
     /// Forgets images; what is not there is passed over.
@@ -97,6 +102,7 @@ impl Engine {
 
 /// What an engine puts into a container beside the image.
 pub fn container_rules() -> Rules {
-    let paths = [".dockerenv", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab"];
+    let paths =
+        [".dockerenv", "dev", "proc", "sys", "etc/hosts", "etc/hostname", "etc/resolv.conf", "etc/mtab"];
     Rules { paths: paths.map(str::to_owned).to_vec(), times: Vec::new(), xattrs: true }
 }

@@ -87,7 +87,8 @@ impl Layer {
             let size = std::io::copy(&mut entry, &mut hash).unwrap();
             let (parent, file_name) = name.rsplit_once('/').unwrap_or(("", &name));
             if let Some(hidden) = file_name.strip_prefix(".wh.") {
-                let join = |name: &str| if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") };
+                let join =
+                    |name: &str| if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") };
                 if hidden == ".wh..opq" {
                     changes.push((parent.to_owned(), Change::Opaque));
                 } else if !hidden.starts_with(".wh.") {
@@ -95,9 +96,12 @@ impl Layer {
                 }
                 continue;
             }
-            let device = || format!("{:?}:{:?}", header.device_major().unwrap(), header.device_minor().unwrap());
+            let device =
+                || format!("{:?}:{:?}", header.device_major().unwrap(), header.device_minor().unwrap());
             let (kind, target) = match header.entry_type() {
-                tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => ('-', String::new()),
+                tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
+                    ('-', String::new())
+                }
                 tar::EntryType::Directory => ('d', String::new()),
                 tar::EntryType::Symlink => ('l', text(&link)),
                 tar::EntryType::Char => ('c', device()),
@@ -146,10 +150,10 @@ impl Layer {
             if path.is_empty() && !matches!(change, Change::Opaque) {
                 continue;
             }
-            if let Some((parent, _)) = path.rsplit_once('/') {
-                if !here.contains(parent) {
-                    implied.insert(path.clone());
-                }
+            if let Some((parent, _)) = path.rsplit_once('/')
+                && !here.contains(parent)
+            {
+                implied.insert(path.clone());
             }
             match change {
                 Change::Opaque => {
@@ -161,7 +165,10 @@ impl Layer {
                     tree.retain(|p, _| p != path && !below(p, path));
                 }
                 Change::HardLink(target) => {
-                    assert!(here.contains(target.as_str()), "a layer links `{path}` to `{target}`, which it lacks");
+                    assert!(
+                        here.contains(target.as_str()),
+                        "a layer links `{path}` to `{target}`, which it lacks"
+                    );
                     let node = tree[target].clone();
                     tree.retain(|p, _| !below(p, path));
                     tree.insert(path.clone(), node);

@@ -101,7 +101,8 @@ impl Lab {
             .env_remove("SOURCE_DATE_EPOCH")
             .output()
             .unwrap();
-        let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let said =
+            String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
         Ended { code: output.status.code(), said }
     }
 
@@ -180,7 +181,12 @@ impl Lab {
         let layers = documents.manifest["layers"].as_array().expect("an image has layers");
         let digests: Vec<String> = layers.iter().map(|l| l["digest"].as_str().unwrap().to_owned()).collect();
         let files = flatten(&digests, |digest| self.registry.blob(repository, digest));
-        Image { digest: documents.digest, tree: files.tree, implied: files.implied, config: config_of(&documents.config) }
+        Image {
+            digest: documents.digest,
+            tree: files.tree,
+            implied: files.implied,
+            config: config_of(&documents.config),
+        }
     }
 
     /// Compares railyard's image of a case with what each engine makes of its Dockerfile, and with

@@ -22,6 +22,8 @@ pub mod server;
 pub fn setting(name: &str) -> String {
     match std::env::var(name) {
         Ok(value) if !value.trim().is_empty() => value,
-        _ => panic!("{name} is not set: bring the development environment up with dev/up, then eval \"$(dev/env)\""),
+        _ => panic!(
+            "{name} is not set: bring the development environment up with dev/up, then eval \"$(dev/env)\""
+        ),
     }
 }

@@ -97,9 +97,14 @@ impl Registry {
         let (headers, _) = self.send(self.client.post(&url), &url);
         let location = headers["location"].to_str().unwrap();
         let glue = if location.contains('?') { '&' } else { '?' };
-        let location = if location.starts_with('/') { format!("http://{}{location}", self.host) } else { location.into() };
+        let location = if location.starts_with('/') {
+            format!("http://{}{location}", self.host)
+        } else {
+            location.into()
+        };
         let url = format!("{location}{glue}digest={digest}");
-        let put = self.client.put(&url).header("Content-Type", "application/octet-stream").body(bytes.to_vec());
+        let put =
+            self.client.put(&url).header("Content-Type", "application/octet-stream").body(bytes.to_vec());
         self.send(put, &url);
         digest
     }
