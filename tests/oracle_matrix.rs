@@ -115,6 +115,7 @@ fn build(lab: &Lab, engine: &Engine) {
             arguments.extend(["--only".to_owned(), only]);
         }
     }
+    arguments.extend(["--only".to_owned(), format!("image=plugin,harness={HARNESS}")]);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let ended = lab.railyard(&arguments, Some(engine));
     assert_eq!(ended.code, Some(0), "railyard: {}", ended.said);
