@@ -1,0 +1,108 @@
+//! Building again: what is current stays, what is lost comes back, equal locks give equal bytes.
+
+use crate::project::engine::run;
+use crate::project::registry::{config, digest, manifest, project, tool};
+
+const MANIFEST: &str = r#"
+[axes.flavour]
+values = ["plain", "spicy"]
+[layers.made]
+run = { image = "$BASE", script = "mkdir -p /opt/made; echo made >/opt/made/file; sleep 0.1", keep = ["/opt/made"] }
+[layers.own]
+files = [{ path = "/etc/flavour", content = "{{ flavour }}" }]
+[images.app]
+axes = ["flavour"]
+base = "$BASE"
+tags = ["{{ flavour }}", "{{ flavour }}-too"]
+layers = ["made", "own"]
+env = { FLAVOUR = "{{ flavour }}" }
+"#;
+
+#[test]
+fn a_second_build_changes_nothing_and_a_lost_tag_is_put_back() {
+    let project = project(MANIFEST);
+    let first = project.push(&[]);
+    first.all("built");
+    assert_eq!(first.steps("artifact"), 3);
+    let reference = |tag: &str| project.fill(&format!("$REPO/app:{tag}"));
+    for (tag, found) in [("plain", 0), ("plain-too", 0), ("spicy", 1), ("spicy-too", 1)] {
+        assert_eq!(digest(&reference(tag)), Some(first.digests()[found].clone()), "{tag}");
+    }
+    let pulled =
+        run(&project.engine, &reference("spicy"), "cat /opt/made/file /etc/flavour; echo $FLAVOUR $GREETING");
+    assert_eq!(pulled, "made\nspicyspicy hello");
+    assert_eq!(config(&reference("plain"))["config"]["Env"][2], "FLAVOUR=plain");
+
+    let lock = project.read("builds.lock");
+    let again = project.push(&[]);
+    again.all("current");
+    assert_eq!(again.digests(), first.digests());
+    assert_eq!((again.number("/bytes_sent"), again.steps("artifact"), again.steps("place")), (0, 0, 0));
+    assert_eq!(project.read("builds.lock"), lock);
+
+    tool("crane", &["tag", &reference("spicy"), "plain-too"]);
+    let image = project.fill(&format!("$REPO/app@{}", first.digests()[1]));
+    tool("crane", &["delete", &image]);
+    assert_eq!(digest(&reference("spicy")), None);
+    let mended = project.push(&[]);
+    mended.all("built");
+    assert_eq!(mended.digests(), first.digests());
+    for (tag, found) in [("plain", 0), ("plain-too", 0), ("spicy", 1), ("spicy-too", 1)] {
+        assert_eq!(digest(&reference(tag)), Some(first.digests()[found].clone()), "{tag}");
+    }
+    assert_eq!(mended.steps("artifact"), 0);
+}
+
+#[test]
+fn two_machines_with_one_lock_make_the_same_bytes() {
+    let mut project = project(MANIFEST);
+    let first = project.push(&["--no-cache"]);
+    project.store = "another".into();
+    let other = project.push(&["--no-cache", "--locked", "--repository", &project.fill("$REPO/other")]);
+    other.all("built");
+    assert_eq!(other.steps("artifact"), 3);
+    assert_eq!(other.digests(), first.digests());
+    let layers =
+        |repository: &str| manifest(&project.fill(&format!("{repository}/app:plain")))["layers"].clone();
+    assert_eq!(layers("$REPO"), layers("$REPO/other"));
+}
+
+const RANDOM: &str = r#"
+[layers.random]
+run = { image = "$BASE", script = "mkdir /opt/r; head -c 16 /dev/urandom >/opt/r/bytes", keep = ["/opt/r"] }
+[images.app]
+base = "$BASE"
+tags = ["1"]
+layers = ["random"]
+"#;
+
+#[test]
+fn a_run_that_is_not_reproducible_is_named_and_refused_with_a_locked_lock() {
+    let mut project = project(RANDOM);
+    let first = project.push(&[]);
+    let lock = project.read("builds.lock");
+    assert!(lock.contains("[outputs]"), "{lock}");
+
+    project.store = "another".into();
+    let (ended, other) = project.build(&["--push"], 0);
+    ended.says(&["note: the output of `random`", "the lock says sha256:"]);
+    assert_ne!(other.digests(), first.digests());
+    assert_eq!(project.read("builds.lock"), lock, "build moves nothing");
+
+    project.store = "third".into();
+    let tag = project.fill("$REPO/app:1");
+    let before = digest(&tag);
+    let (ended, refused) = project.build(&["--push", "--locked"], 1);
+    ended.says(&["the output of `random`", "not reproducible"]);
+    refused.all("failed");
+    assert_eq!(digest(&tag), before);
+}
+
+#[test]
+fn locked_refuses_an_incomplete_lock_and_names_what_is_missing() {
+    let project = project(MANIFEST);
+    let ended = project.run(&["build", "--push", "--locked"]).code(2);
+    ended.says(&["--locked", "builds.lock", "lacks image `", &project.fill("$BASE"), "help:"]);
+    assert!(!project.path("builds.lock").exists());
+    assert_eq!(digest(&project.fill("$REPO/app:plain")), None);
+}

@@ -1,0 +1,19 @@
+//! Builds on a real engine and a real registry, verified by pulling digests back.
+//!
+//! `dev/env` names both. Nothing is skipped: without them every test fails.
+
+#![allow(clippy::unwrap_used)]
+
+mod again;
+mod cache;
+mod downloads;
+mod failures;
+mod interrupt;
+mod matrix;
+mod outputs;
+mod secrets;
+mod steps;
+mod update;
+
+#[path = "../project/mod.rs"]
+mod project;
