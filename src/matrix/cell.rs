@@ -264,6 +264,11 @@ pub fn mentions_base_env(text: &str) -> bool {
     text.contains(OPEN)
 }
 
+/// Whether a text begins with a variable of the base, so that its beginning is not known yet.
+pub(super) fn starts_with_base_env(text: &str) -> bool {
+    text.starts_with(OPEN)
+}
+
 /// Replaces what stands for `{{ base.env.NAME }}` by the variable of the base.
 ///
 /// # Errors

@@ -1,6 +1,6 @@
 //! Manifest -> matrix.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -68,6 +68,10 @@ struct Expansion<'m> {
     memo: Memo,
     commands: HashMap<(Location, Vec<u16>), Arc<ConcreteCommand>>,
     layers: Vec<ConcreteLayer>,
+    /// Malformed results of a template, of which one diagnostic is made.
+    malformed: BTreeMap<(Location, &'static str), (Diagnostic, Vec<String>)>,
+    /// Tags that have been reported as repeated.
+    repeated: HashSet<Location>,
 }
 
 impl<'m> Expansion<'m> {
@@ -84,6 +88,8 @@ impl<'m> Expansion<'m> {
             memo: HashMap::new(),
             commands: HashMap::new(),
             layers: Vec::new(),
+            malformed: BTreeMap::new(),
+            repeated: HashSet::new(),
         }
     }
 
@@ -92,29 +98,62 @@ impl<'m> Expansion<'m> {
         Failed
     }
 
+    /// A text that a template renders to and that cannot be used; one diagnostic a template.
+    fn malformed(
+        &mut self,
+        template: &Template,
+        text: &str,
+        code: &'static str,
+        why: String,
+        help: &str,
+    ) -> Failed {
+        let key = (template.at, code);
+        let diagnostic = || Diagnostic::new(code, template.at, why).help(help);
+        let (_, texts) = self.malformed.entry(key).or_insert_with(|| (diagnostic(), Vec::new()));
+        if !template.is_literal() && !texts.iter().any(|known| known == text) {
+            texts.push(text.to_owned());
+        }
+        Failed
+    }
+
+    /// Makes the diagnostics of [`Self::malformed`] final.
+    fn report_malformed(&mut self) {
+        for (diagnostic, texts) in std::mem::take(&mut self.malformed).into_values() {
+            let shown: Vec<String> = texts.iter().take(3).map(|text| format!("`{text}`")).collect();
+            let more = if texts.len() > 3 { format!(" and {} more", texts.len() - 3) } else { String::new() };
+            self.renderer.diagnostics.push(match shown.is_empty() {
+                true => diagnostic,
+                false => diagnostic.label(format!("renders to {}{more}", shown.join(", "))),
+            });
+        }
+    }
+
     fn run(&mut self, overrides: &Overrides) -> Option<Matrix> {
         let manifest = self.manifest;
         let mut all: Vec<(usize, OwnedPoint)> = Vec::new();
         for (position, image) in manifest.images.iter().enumerate() {
-            for point in points(manifest, image, &mut self.renderer) {
+            let points = points(manifest, image, &mut self.renderer);
+            for point in points {
                 self.cell_of.insert((position, point.clone()), CellId(all.len()));
                 all.push((position, point));
             }
         }
         let prefix = self.repository(overrides);
+        let named = prefix.is_ok();
         let cache = manifest.cache.as_ref().and_then(|template| {
             let text = self.renderer.render(template, &[], &[]).ok()?;
             self.parse::<RepositoryName>(&text, template, "malformed-repository").ok()
         });
         let mut cells = Vec::with_capacity(all.len());
         for (position, point) in &all {
-            if let Ok(cell) = self.cell(*position, point, prefix.as_deref()) {
+            if let Ok(cell) = self.cell(*position, point, &prefix) {
                 cells.push(cell);
             }
         }
         let complete = cells.len() == all.len();
+        self.report_malformed();
         self.duplicates(&cells);
-        complete.then(|| Matrix {
+        (complete && named).then(|| Matrix {
             project: manifest.project.name.value.clone(),
             platform: manifest.project.platform.clone(),
             cache,
@@ -123,23 +162,25 @@ impl<'m> Expansion<'m> {
         })
     }
 
-    fn repository(&mut self, overrides: &Overrides) -> Option<String> {
+    fn repository(&mut self, overrides: &Overrides) -> Result<Option<String>, Failed> {
         if let Some(text) = &overrides.repository {
             return match RepositoryName::from_str(text) {
-                Ok(_) => Some(text.clone()),
-                Err(error) => {
-                    self.error(Diagnostic {
-                        code: "malformed-repository",
-                        message: format!("the repository given from outside cannot be used: {error}"),
-                        labels: Vec::new(),
-                        help: Some("give a registry and a path, e.g. `localhost:5000/acme`".into()),
-                    });
-                    None
-                }
+                Ok(_) => Ok(Some(text.clone())),
+                Err(error) => Err(self.error(Diagnostic {
+                    code: "malformed-repository",
+                    message: format!("the repository given from outside cannot be used: {error}"),
+                    labels: Vec::new(),
+                    help: Some("give a registry and a path, e.g. `localhost:5000/acme`".into()),
+                })),
             };
         }
-        let template = self.manifest.project.repository.as_ref()?;
-        self.renderer.render(template, &[], &[]).ok().map(|text| text.to_string())
+        let Some(template) = self.manifest.project.repository.as_ref() else { return Ok(None) };
+        let text = self.renderer.render(template, &[], &[])?;
+        // A registry alone is a prefix too.
+        if format!("{text}/x").parse::<RepositoryName>().is_err() {
+            self.parse::<RepositoryName>(&text, template, "malformed-repository")?;
+        }
+        Ok(Some(text.to_string()))
     }
 
     fn parse<T: FromStr>(&mut self, text: &str, template: &Template, code: &'static str) -> Result<T, Failed>
@@ -147,17 +188,22 @@ impl<'m> Expansion<'m> {
         T::Err: std::fmt::Display,
     {
         text.parse().map_err(|error: T::Err| {
-            let diagnostic = Diagnostic::new(code, template.at, error.to_string());
-            let diagnostic = if template.is_literal() {
-                diagnostic
-            } else {
-                diagnostic.label(format!("renders to `{text}`"))
-            };
-            self.error(diagnostic.help("check the template and the axis values that it takes"))
+            self.malformed(
+                template,
+                text,
+                code,
+                error.to_string(),
+                "check the template and the values that it takes",
+            )
         })
     }
 
-    fn cell(&mut self, position: usize, point: &Point, prefix: Option<&str>) -> Result<Cell, Failed> {
+    fn cell(
+        &mut self,
+        position: usize,
+        point: &Point,
+        prefix: &Result<Option<String>, Failed>,
+    ) -> Result<Cell, Failed> {
         let image = &self.manifest.images[position];
         let coordinates: Vec<(Arc<str>, Arc<str>)> = image
             .axes
@@ -208,24 +254,45 @@ impl<'m> Expansion<'m> {
         &mut self,
         image: &'m Image,
         point: &Point,
-        prefix: Option<&str>,
+        prefix: &Result<Option<String>, Failed>,
     ) -> Result<Vec<Reference>, Failed> {
         let name = self.renderer.render(&image.name, point, &[])?;
         let repository = match prefix {
-            Some(prefix) => format!("{prefix}/{name}"),
-            None => format!("{}/{name}", self.manifest.project.name.value),
+            Ok(Some(prefix)) => format!("{prefix}/{name}"),
+            Ok(None) => format!("{}/{name}", self.manifest.project.name.value),
+            // The prefix has been reported; what follows it can still be looked at.
+            Err(Failed) => format!("localhost/{name}"),
         };
-        let mut references = Vec::new();
-        let mut failed = false;
-        for tag in &image.tags {
+        let repository = self.parse::<RepositoryName>(&repository, &image.name, "malformed-name");
+        let mut references: Vec<Reference> = Vec::new();
+        let mut failed = repository.is_err();
+        for (position, tag) in image.tags.iter().enumerate() {
             let Ok(text) = self.renderer.render(tag, point, &[]) else {
                 failed = true;
                 continue;
             };
-            match self.parse(&format!("{repository}:{text}"), tag, "malformed-tag") {
-                Ok(reference) => references.push(reference),
-                Err(Failed) => failed = true,
+            let parsed = format!("x:{text}").parse::<Reference>();
+            if !parsed.is_ok_and(|r| r.tag.as_deref() == Some(&text) && r.digest.is_none()) {
+                let help =
+                    "a tag has up to 128 letters, digits, `_`, `.` or `-` and starts with no `.` or `-`";
+                self.malformed(tag, &text, "malformed-tag", format!("`{text}` is not a tag"), help);
+                failed = true;
+                continue;
             }
+            let Ok(repository) = &repository else { continue };
+            let reference = repository.tag(&text);
+            if let Some(first) = references.iter().position(|r| *r == reference) {
+                if self.repeated.insert(tag.at) {
+                    let message = format!("this tag is `{text}`, which the image has already");
+                    let diagnostic = Diagnostic::new("duplicate-reference", tag.at, message)
+                        .also(image.tags[first.min(position)].at, "the first")
+                        .help("take one of them out");
+                    self.error(diagnostic);
+                }
+                failed = true;
+                continue;
+            }
+            references.push(reference);
         }
         if failed { Err(Failed) } else { Ok(references) }
     }
@@ -489,10 +556,13 @@ impl<'m> Expansion<'m> {
         let version = tool_use.version.as_ref().or(tool.version.as_ref());
         let mut extra: Vec<(Arc<str>, Value)> = vec![("tool".into(), Value::from(tool.name.value.as_str()))];
         if let Some(version) = version {
-            extra.push((
-                "version".into(),
-                Value::from(self.renderer.render(version, point, &[])?.to_string()),
-            ));
+            let text = self.renderer.render(version, point, &[])?;
+            if !is_version(&text) {
+                let why = format!("`{text}` is not a version");
+                let help = "use letters, digits, `.`, `_`, `+`, `-` and `~`, e.g. `v1.24.3`";
+                return Err(self.malformed(version, &text, "malformed-version", why, help));
+            }
+            extra.push(("version".into(), Value::from(text.to_string())));
         }
         self.download(&tool.download, &tool.name.value, 0o755, point, &extra).map(Some)
     }
@@ -510,9 +580,14 @@ impl<'m> Expansion<'m> {
             let text = self.renderer.render(url, point, extra)?;
             let parsed = url::Url::parse(&text);
             if !parsed.is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host()) {
-                let diagnostic = Diagnostic::new("malformed-url", url.at, format!("`{text}` is not a URL"))
-                    .help("write `https://host/path`");
-                return Err(self.error(diagnostic));
+                let why = format!("`{text}` is not an http or https URL");
+                return Err(self.malformed(
+                    url,
+                    &text,
+                    "malformed-url",
+                    why,
+                    "write e.g. `https://host/path`",
+                ));
             }
             urls.push(text.to_string());
         }
@@ -521,10 +596,9 @@ impl<'m> Expansion<'m> {
             Some(template) => {
                 let text = self.renderer.render(template, point, extra)?;
                 Some(parse_sha256(&text).map_err(|_| {
-                    self.error(
-                        Diagnostic::new("malformed-digest", template.at, format!("`{text}` is not a sha256"))
-                            .help("write its 64 lower-case hexadecimal digits"),
-                    )
+                    let why = format!("`{text}` is not a sha256");
+                    let help = "write its 64 lower-case hexadecimal digits";
+                    self.malformed(template, &text, "malformed-sha256", why, help)
                 })?)
             }
         };
@@ -567,18 +641,14 @@ impl<'m> Expansion<'m> {
         extra: &[(Arc<str>, Value)],
     ) -> Result<String, Failed> {
         let text = self.renderer.render(template, point, extra)?;
-        let clean =
-            text.starts_with('/') && !text.split('/').any(|part| part == "..") && !text.contains('\0');
+        let clean = (text.starts_with('/') || starts_with_base_env(&text))
+            && !text.split('/').any(|part| part == "..")
+            && !text.contains('\0');
         if clean {
             return Ok(text.to_string());
         }
-        let diagnostic = Diagnostic::new(
-            "relative-path",
-            template.at,
-            format!("`{text}` is not an absolute path without `..`"),
-        )
-        .help("paths in images start with `/`");
-        Err(self.error(diagnostic))
+        let why = format!("`{text}` is not an absolute path without `..`");
+        Err(self.malformed(template, &text, "relative-path", why, "paths in images start with `/`"))
     }
 
     fn texts(&mut self, templates: &'m [Template], point: &Point) -> Result<Vec<String>, Failed> {
@@ -623,7 +693,7 @@ impl<'m> Expansion<'m> {
             script: self.renderer.render(&command.script, point, &[])?.to_string(),
             env,
             user: self.optional(command.user.as_ref(), point)?,
-            workdir: self.optional(command.workdir.as_ref(), point)?,
+            workdir: command.workdir.as_ref().map(|w| self.path(w, point, &[])).transpose()?,
             cache: self.texts(&command.cache, point)?,
             secrets: command.secrets.iter().map(|(file, var)| (file.clone(), var.value.clone())).collect(),
             limits,
@@ -650,10 +720,10 @@ impl<'m> Expansion<'m> {
             spec.labels.push((name.clone(), self.renderer.render(value, point, &[])?.to_string()));
         }
         for entry in &image.path {
-            spec.path.push(self.renderer.render(entry, point, &[])?.to_string());
+            spec.path.push(self.path(entry, point, &[])?);
         }
         spec.user = self.optional(image.user.as_ref(), point)?;
-        spec.workdir = self.optional(image.workdir.as_ref(), point)?;
+        spec.workdir = image.workdir.as_ref().map(|w| self.path(w, point, &[])).transpose()?;
         spec.entrypoint = self.argv(image.entrypoint.as_deref(), point)?;
         spec.cmd = self.argv(image.cmd.as_deref(), point)?;
         Ok(spec)
@@ -666,25 +736,34 @@ impl<'m> Expansion<'m> {
     }
 
     fn duplicates(&mut self, cells: &[Cell]) {
-        let mut owners: HashMap<&Reference, &Cell> = HashMap::new();
+        let mut owners: HashMap<&Reference, (&Cell, Location)> = HashMap::new();
+        let mut reported = HashSet::new();
         for cell in cells.iter().filter(|c| c.push) {
-            for reference in &cell.references {
-                let Some(other) = owners.insert(reference, cell) else { continue };
-                let message = if other.name == cell.name {
-                    format!("`{}` has the reference `{reference}` twice", cell.name)
-                } else {
-                    format!("`{}` and `{}` both have the reference `{reference}`", other.name, cell.name)
-                };
-                let mut diagnostic = Diagnostic::new("duplicate-reference", cell.at, message)
-                    .label("this image")
+            let Some(image) = self.image_positions.get(&*cell.image) else { continue };
+            for (reference, tag) in cell.references.iter().zip(&self.manifest.images[*image].tags) {
+                let Some((other, before)) = owners.insert(reference, (cell, tag.at)) else { continue };
+                if !reported.insert((before, tag.at)) {
+                    continue;
+                }
+                let message =
+                    format!("`{}` and `{}` both have the reference `{reference}`", other.name, cell.name);
+                let mut diagnostic = Diagnostic::new("duplicate-reference", tag.at, message)
+                    .label("this tag")
                     .help("mention every axis of the image in its tags or its name");
-                if other.at != cell.at {
-                    diagnostic = diagnostic.also(other.at, "and this one");
+                if before != tag.at {
+                    diagnostic =
+                        diagnostic.also(before, "and this one").help("give one of them another tag or name");
                 }
                 self.renderer.diagnostics.push(diagnostic);
             }
         }
     }
+}
+
+/// As the manifest's own check of a version that is no template.
+fn is_version(text: &str) -> bool {
+    !text.is_empty()
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'+' | b'-' | b'~'))
 }
 
 const ROOT: Owner = Owner { uid: 0, gid: 0 };

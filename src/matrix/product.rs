@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use globset::Glob;
 
 use super::template::{ABSENT, Renderer};
-use crate::manifest::{Image, Manifest, Row};
+use crate::manifest::{Diagnostic, Image, Manifest, Row};
 
 /// For each axis of the manifest the position of a value, or [`ABSENT`].
 pub(super) type OwnedPoint = Vec<u16>;
@@ -40,6 +40,16 @@ pub(super) fn points<'m>(
         if seen.insert(point.clone()) {
             points.push(point);
         }
+    }
+    if points.is_empty() {
+        let mut diagnostic =
+            Diagnostic::new("no-cells", image.id.at, format!("`{}` has no cells left", image.id.value))
+                .label("of this image")
+                .help("exclude fewer, or take the image out");
+        if let Some(row) = image.exclude.first() {
+            diagnostic = diagnostic.also(row.at, "excluded here");
+        }
+        renderer.diagnostics.push(diagnostic);
     }
     if let Some(condition) = &image.when {
         points.retain(|point| renderer.holds(condition, point).unwrap_or(false));

@@ -7,7 +7,7 @@ use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind, Expression, UndefinedBehavior};
 
 use super::context::{AxisPoint, AxisRows, BaseImage, Scope};
-use crate::manifest::{Attribute, Axis, Diagnostic, Diagnostics, Location, Manifest, Template};
+use crate::manifest::{Attribute, Axis, Diagnostic, Diagnostics, Location, Manifest, Sources, Template};
 
 /// A rendering that failed; the diagnostic has been recorded.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +26,10 @@ enum Body<'m> {
 }
 
 struct Compiled<'m> {
+    template: &'m Template,
     body: Body<'m>,
+    /// Dotted names that the text mentions, e.g. `runtime.base`.
+    names: Vec<String>,
     /// Axes mentioned: position and whether only its name is used.
     axes: Vec<(usize, bool)>,
     uses_base: bool,
@@ -35,13 +38,16 @@ struct Compiled<'m> {
 /// All templates of a manifest, compiled on first use.
 pub(super) struct Renderer<'m> {
     environment: &'m Environment<'m>,
+    sources: &'m Sources,
     axes: &'m [Axis],
     axis_positions: HashMap<&'m str, usize>,
     points: Vec<Vec<(Arc<str>, Value)>>,
     globals: Vec<(Arc<str>, Value)>,
     compiled: HashMap<Location, Compiled<'m>>,
     memo: HashMap<(Location, Vec<u16>), Result<Arc<str>, Failed>>,
-    reported: HashSet<(Location, &'static str)>,
+    reported: HashSet<Location>,
+    /// Attributes that could not be rendered: `axis.attribute`.
+    broken: HashSet<String>,
     /// What went wrong so far.
     pub diagnostics: Diagnostics,
 }
@@ -51,6 +57,8 @@ pub(super) fn environment<'m>() -> Environment<'m> {
     let mut environment = Environment::new();
     environment.set_undefined_behavior(UndefinedBehavior::Strict);
     environment.set_keep_trailing_newline(true);
+    // Errors then say which bytes of the template they are about.
+    environment.set_debug(true);
     environment
 }
 
@@ -68,6 +76,7 @@ impl<'m> Renderer<'m> {
         let arch = manifest.project.platform.architecture.as_str();
         let mut renderer = Self {
             environment,
+            sources: &manifest.sources,
             axes: &manifest.axes,
             axis_positions: manifest
                 .axes
@@ -85,6 +94,7 @@ impl<'m> Renderer<'m> {
             compiled: HashMap::new(),
             memo: HashMap::new(),
             reported: HashSet::new(),
+            broken: HashSet::new(),
             diagnostics: Diagnostics::default(),
         };
         renderer.build_points();
@@ -97,11 +107,17 @@ impl<'m> Renderer<'m> {
             let mut points = Vec::new();
             let mut by_name = BTreeMap::new();
             for value in &axis.values {
-                let attributes = value
-                    .attributes
-                    .iter()
-                    .map(|(name, attribute)| (name.clone(), self.attribute(attribute)))
-                    .collect();
+                let mut attributes = BTreeMap::new();
+                for (name, attribute) in &value.attributes {
+                    match self.attribute(attribute) {
+                        Ok(attribute) => {
+                            attributes.insert(name.clone(), attribute);
+                        }
+                        Err(Failed) => {
+                            self.broken.insert(format!("{}.{name}", axis.name.value));
+                        }
+                    }
+                }
                 let name: Arc<str> = value.name.value.as_str().into();
                 let point = Value::from_object(AxisPoint { name: name.clone(), attributes });
                 by_name.insert(name.clone(), point.clone());
@@ -113,16 +129,30 @@ impl<'m> Renderer<'m> {
         self.globals.push(("axes".into(), Value::from_iter(rows)));
     }
 
-    fn attribute(&mut self, attribute: &'m Attribute) -> Value {
-        match attribute {
+    fn attribute(&mut self, attribute: &'m Attribute) -> Result<Value, Failed> {
+        Ok(match attribute {
             Attribute::Text(text) => {
-                self.render(text, &[], &[]).map_or(Value::UNDEFINED, |text| Value::from(text.to_string()))
+                if let Some(axis) = self.axes_of(text).first() {
+                    let axis = &self.axes[*axis].name.value;
+                    self.diagnostics.push(
+                        Diagnostic::new(
+                            "axis-in-attribute",
+                            self.place_of(text, axis),
+                            format!("an attribute of an axis cannot mention an axis, here `{axis}`"),
+                        )
+                        .help("write the text out; attributes may use `vars`"),
+                    );
+                    return Err(Failed);
+                }
+                Value::from(self.render(text, &[], &[])?.to_string())
             }
             Attribute::Integer(n) => Value::from(*n),
             Attribute::Float(n) => Value::from(*n),
             Attribute::Bool(b) => Value::from(*b),
-            Attribute::List(items) => items.iter().map(|i| self.attribute(i)).collect(),
-        }
+            Attribute::List(items) => {
+                items.iter().map(|i| self.attribute(i)).collect::<Result<Vec<_>, _>>()?.into()
+            }
+        })
     }
 
     /// The name of a value of an axis.
@@ -178,6 +208,22 @@ impl<'m> Renderer<'m> {
         point: &Point,
         extra: &[(Arc<str>, Value)],
     ) -> Result<Value, Failed> {
+        let scope = self.scope(at, point, extra);
+        let compiled = &self.compiled[&at];
+        let result = match &compiled.body {
+            Body::Template(template) => template.render(scope.clone()).map(Value::from),
+            Body::Condition(expression) => expression.eval(scope.clone()),
+            Body::Literal(text) => return Ok(Value::from(text.clone())),
+            Body::Broken => return Err(Failed),
+        };
+        result.map_err(|error| {
+            self.report(at, &error, &scope);
+            Failed
+        })
+    }
+
+    /// The names that a template sees at a point.
+    fn scope(&self, at: Location, point: &Point, extra: &[(Arc<str>, Value)]) -> Value {
         let compiled = &self.compiled[&at];
         let mut scope = Scope(self.globals.clone());
         if compiled.uses_base {
@@ -193,51 +239,172 @@ impl<'m> Renderer<'m> {
             scope.0.push((self.axes[*axis].name.value.as_str().into(), value));
         }
         scope.0.extend_from_slice(extra);
-        let scope = Value::from_object(scope);
-        let result = match &compiled.body {
-            Body::Template(template) => template.render(scope).map(Value::from),
-            Body::Condition(expression) => expression.eval(scope),
-            Body::Literal(text) => return Ok(Value::from(text.clone())),
-            Body::Broken => return Err(Failed),
+        Value::from_object(scope)
+    }
+
+    /// The place of a part of a template; the whole where it has no such part.
+    fn place_of(&self, template: &Template, part: &str) -> Location {
+        let name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let whole = |start: &usize| {
+            let before = template.text[..*start].chars().next_back();
+            let after = template.text[start + part.len()..].chars().next();
+            !before.is_some_and(|c| name(c) || c == '.') && !after.is_some_and(name)
         };
-        result.map_err(|error| {
-            let missing = self.missing_axis(at, point);
-            self.report(at, &error, missing);
-            Failed
-        })
+        match template.text.match_indices(part).map(|(start, _)| start).find(whole) {
+            Some(start) => template.place(self.sources, start..start + part.len()),
+            None => template.at,
+        }
     }
 
-    /// The first axis that a template mentions and the point lacks.
-    fn missing_axis(&self, at: Location, point: &Point) -> Option<String> {
-        let mentioned = &self.compiled[&at].axes;
-        let missing = mentioned.iter().find(|(a, _)| point.get(*a).copied().unwrap_or(ABSENT) == ABSENT);
-        missing.map(|(axis, _)| self.axes[*axis].name.value.clone())
-    }
-
-    fn report(&mut self, at: Location, error: &minijinja::Error, missing_axis: Option<String>) {
-        if !self.reported.insert((at, "template")) {
+    /// Records why a template cannot be rendered; once a template.
+    fn report(&mut self, at: Location, error: &minijinja::Error, scope: &Value) {
+        if !self.reported.insert(at) {
             return;
         }
-        let detail = error.detail().map(str::to_owned).unwrap_or_else(|| error.kind().to_string());
-        let diagnostic = match (error.kind(), missing_axis) {
-            (ErrorKind::UndefinedError, Some(axis)) => Diagnostic::new(
+        let template = self.compiled[&at].template;
+        let explained = match error.kind() {
+            ErrorKind::UndefinedError => {
+                let names = self.compiled[&at].names.clone();
+                if names.iter().any(|name| self.is_broken(name)) {
+                    return;
+                }
+                let undefined = names.iter().find_map(|name| self.undefined(template, name, scope));
+                undefined.or_else(|| self.lookup(template, scope))
+            }
+            _ => None,
+        };
+        let diagnostic = explained.unwrap_or_else(|| self.unrenderable(template, error));
+        self.diagnostics.push(diagnostic);
+    }
+
+    fn is_broken(&self, name: &str) -> bool {
+        self.broken
+            .iter()
+            .any(|b| name == b || name.strip_prefix(b).is_some_and(|rest| rest.starts_with('.')))
+    }
+
+    /// Any other error, in the words of the template engine.
+    fn unrenderable(&self, template: &Template, error: &minijinja::Error) -> Diagnostic {
+        let at = error.range().map_or(template.at, |range| template.place(self.sources, range));
+        let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
+        let (code, message, help) = match error.kind() {
+            ErrorKind::UndefinedError => (
+                "undefined",
+                "this part of the template has no value".to_owned(),
+                "give a value in every case, e.g. `{{ x if x is defined else 'other' }}`",
+            ),
+            ErrorKind::UnknownFilter => {
+                ("template", detail, "filters are Jinja's, e.g. `lower`, `upper`, `replace`, `default`")
+            }
+            ErrorKind::UnknownFunction => (
+                "template",
+                detail,
+                "a template gives the same text each time: take what it needs from `vars`",
+            ),
+            _ => (
+                "template",
+                format!("this template cannot be rendered: {detail}"),
+                "templates are Jinja: `{{ axis }}`, `{{ axis.attribute }}`, `{{ vars.name }}`",
+            ),
+        };
+        Diagnostic::new(code, at, message).help(help)
+    }
+
+    /// Explains a dotted name that leads nowhere.
+    fn undefined(&self, template: &Template, name: &str, scope: &Value) -> Option<Diagnostic> {
+        let mut value = scope.clone();
+        let mut seen = String::new();
+        for part in name.split('.') {
+            let before = value.clone();
+            value = value.get_attr(part).unwrap_or(Value::UNDEFINED);
+            let owner = std::mem::take(&mut seen);
+            seen = if owner.is_empty() { part.to_owned() } else { format!("{owner}.{part}") };
+            if value.is_undefined() {
+                let at = self.place_of(template, &seen);
+                return Some(self.nowhere(at, &owner, part, &before));
+            }
+        }
+        None
+    }
+
+    fn nowhere(&self, at: Location, owner: &str, part: &str, value: &Value) -> Diagnostic {
+        let axes = || self.axes.iter().map(|a| a.name.value.as_str());
+        let keys =
+            || -> Vec<String> { value.try_iter().into_iter().flatten().map(|k| k.to_string()).collect() };
+        let proposed = |keys: &[String], otherwise: &str| {
+            did_you_mean(part, keys.iter().map(String::as_str)).unwrap_or_else(|| otherwise.to_owned())
+        };
+        match owner {
+            "" if self.axis_positions.contains_key(part) => Diagnostic::new(
                 "missing-axis",
                 at,
-                format!(
-                    "this template mentions the axis `{axis}`, which the image that uses it does not have"
-                ),
+                format!("this mentions the axis `{part}`, which the image that uses it does not have"),
             )
-            .help(format!("add `{axis}` to the image's `axes`, or take it out of the template")),
-            (ErrorKind::UndefinedError, None) => {
-                let mut names: Vec<&str> = self.axes.iter().map(|a| a.name.value.as_str()).collect();
-                names.extend(["axes", "vars", "os", "arch", "platform", "base.env"]);
-                Diagnostic::new("undefined", at, format!("a name in this template is not defined: {detail}"))
-                    .help(format!("defined are: {}", names.join(", ")))
+            .help(format!("add `{part}` to the image's `axes`, or take it out of the template")),
+            "" if part == "version" => Diagnostic::new("undefined", at, "the tool has no `version`")
+                .help("give the tool a `version`, or write one where the layer lists it"),
+            "" => {
+                let mut names: Vec<&str> = axes().collect();
+                names.extend(["axes", "vars", "os", "arch", "platform", "base"]);
+                let help = did_you_mean(part, names.iter().copied())
+                    .unwrap_or_else(|| format!("defined are: {}", names.join(", ")));
+                Diagnostic::new("undefined", at, format!("`{part}` is not defined")).help(help)
             }
-            _ => Diagnostic::new("template", at, format!("this template cannot be rendered: {detail}"))
-                .help("templates are Jinja: `{{ axis }}`, `{{ axis.attribute }}`, `{{ vars.name }}`"),
-        };
-        self.diagnostics.push(diagnostic);
+            "vars" => Diagnostic::new("undefined", at, format!("there is no variable `{part}`"))
+                .help(proposed(&keys(), "declare it under `[vars]`")),
+            "axes" => Diagnostic::new("undefined", at, format!("there is no axis `{part}`"))
+                .help(proposed(&keys(), "declare it under `[axes]`")),
+            axis if self.axis_positions.contains_key(axis) => Diagnostic::new(
+                "undefined",
+                at,
+                format!("`{axis}` has no attribute `{part}` where it is `{value}`"),
+            )
+            .help(proposed(
+                &keys(),
+                &format!("give every value of the axis one, or ask `{axis}.{part} is defined`"),
+            )),
+            _ => Diagnostic::new("undefined", at, format!("`{owner}` is `{value}`, which has no `{part}`"))
+                .help(format!("write `{owner}` alone")),
+        }
+    }
+
+    /// Explains a lookup in an axis, `axes.NAME[KEY].ATTRIBUTE`, that finds nothing.
+    fn lookup(&self, template: &Template, scope: &Value) -> Option<Diagnostic> {
+        for (start, _) in template.text.match_indices("axes.") {
+            let rest = &template.text[start + "axes.".len()..];
+            let Some((axis, rest)) = rest.split_once('[') else { continue };
+            let Some(position) = self.axis_positions.get(axis) else { continue };
+            let Some((key, after)) = rest.split_once(']') else { continue };
+            let Ok(value) = self.environment.compile_expression(key).and_then(|e| e.eval(scope)) else {
+                continue;
+            };
+            let begin = template.text.len() - rest.len();
+            let at = template.place(self.sources, begin..begin + key.len());
+            let name = value.to_string();
+            let Some((_, row)) = self.points[*position].iter().find(|(known, _)| **known == *name) else {
+                let known: Vec<&str> = self.points[*position].iter().map(|(name, _)| &**name).collect();
+                let help = did_you_mean(&name, known.iter().copied())
+                    .unwrap_or_else(|| format!("its values are: {}", known.join(", ")));
+                let message = format!("the axis `{axis}` has no value `{name}`, which `{key}` is here");
+                return Some(Diagnostic::new("undefined", at, message).help(help));
+            };
+            let attribute = after.strip_prefix('.').unwrap_or("");
+            let end =
+                attribute.find(|c: char| !c.is_ascii_alphanumeric() && c != '_').unwrap_or(attribute.len());
+            let attribute = &attribute[..end];
+            if !attribute.is_empty() && row.get_attr(attribute).is_ok_and(|v| v.is_undefined()) {
+                if self.broken.contains(&format!("{axis}.{attribute}")) {
+                    continue;
+                }
+                let message =
+                    format!("the value `{name}` of the axis `{axis}` has no attribute `{attribute}`");
+                return Some(
+                    Diagnostic::new("undefined", at, message)
+                        .help("give every value of the axis that attribute"),
+                );
+            }
+        }
+        None
     }
 
     fn compile(&mut self, template: &'m Template, condition: bool) -> &Compiled<'m> {
@@ -251,7 +418,9 @@ impl<'m> Renderer<'m> {
     fn compile_new(&mut self, template: &'m Template, condition: bool) -> Compiled<'m> {
         if !condition && template.is_literal() {
             return Compiled {
+                template,
                 body: Body::Literal(template.text.as_str().into()),
+                names: Vec::new(),
                 axes: Vec::new(),
                 uses_base: false,
             };
@@ -268,10 +437,16 @@ impl<'m> Renderer<'m> {
         let (names, body) = match parsed {
             Ok(parsed) => parsed,
             Err(error) => {
-                self.report(template.at, &error, None);
-                return Compiled { body: Body::Broken, axes: Vec::new(), uses_base: false };
+                if self.reported.insert(template.at) {
+                    let diagnostic = self.unrenderable(template, &error);
+                    self.diagnostics.push(diagnostic);
+                }
+                let (names, axes) = (Vec::new(), Vec::new());
+                return Compiled { template, body: Body::Broken, names, axes, uses_base: false };
             }
         };
+        let mut names: Vec<String> = names.into_iter().collect();
+        names.sort_by_key(|name| (template.text.find(name.as_str()), name.len()));
         let mut axes: BTreeMap<usize, (bool, bool)> = BTreeMap::new();
         for name in &names {
             let root = name.split('.').next().unwrap_or(name);
@@ -295,6 +470,13 @@ impl<'m> Renderer<'m> {
         }
         let axes = axes.into_iter().map(|(axis, (_, dotted))| (axis, !dotted)).collect();
         let uses_base = names.iter().any(|n| n == "base" || n.starts_with("base."));
-        Compiled { body, axes, uses_base }
+        Compiled { template, body, names, axes, uses_base }
     }
+}
+
+/// A remedy: the known name that is nearest to what was written, where one is near enough.
+pub(super) fn did_you_mean<'a>(written: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    let near = known.into_iter().map(|name| (strsim::damerau_levenshtein(name, written), name));
+    let best = near.filter(|(distance, _)| *distance <= 2).min()?;
+    Some(format!("did you mean `{}`?", best.1))
 }

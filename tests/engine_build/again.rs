@@ -28,7 +28,8 @@ fn a_second_build_changes_nothing_and_a_lost_tag_is_put_back() {
     for (tag, found) in [("plain", 0), ("plain-too", 0), ("spicy", 1), ("spicy-too", 1)] {
         assert_eq!(digest(&reference(tag)), Some(first.digests()[found].clone()), "{tag}");
     }
-    let pulled = run(&project.engine, &reference("spicy"), "cat /opt/made/file /etc/flavour; echo $FLAVOUR $GREETING");
+    let pulled =
+        run(&project.engine, &reference("spicy"), "cat /opt/made/file /etc/flavour; echo $FLAVOUR $GREETING");
     assert_eq!(pulled, "made\nspicyspicy hello");
     assert_eq!(config(&reference("plain"))["config"]["Env"][2], "FLAVOUR=plain");
 
@@ -61,7 +62,8 @@ fn two_machines_with_one_lock_make_the_same_bytes() {
     other.all("built");
     assert_eq!(other.steps("artifact"), 3);
     assert_eq!(other.digests(), first.digests());
-    let layers = |repository: &str| manifest(&project.fill(&format!("{repository}/app:plain")))["layers"].clone();
+    let layers =
+        |repository: &str| manifest(&project.fill(&format!("{repository}/app:plain")))["layers"].clone();
     assert_eq!(layers("$REPO"), layers("$REPO/other"));
 }
 

@@ -63,8 +63,10 @@ fn downloading(server: &Server, download: &str) -> Project {
 #[test]
 fn the_next_mirror_is_asked_when_one_has_nothing() {
     let server = Server::start(vec![("second/tool", b"the tool".to_vec())]);
-    let project =
-        downloading(&server, r#"{ urls = ["$SERVER/first/tool", "$SERVER/second/tool"], path = "/bin/tool", mode = "0755" }"#);
+    let project = downloading(
+        &server,
+        r#"{ urls = ["$SERVER/first/tool", "$SERVER/second/tool"], path = "/bin/tool", mode = "0755" }"#,
+    );
     let first = project.push(&[]);
     assert_eq!(file(&project.fill("$REPO/app:1"), "bin/tool"), "the tool");
     assert_eq!(server.asked(), ["first/tool", "second/tool"]);
@@ -80,7 +82,12 @@ fn a_download_that_no_mirror_has_is_a_failure() {
     let project = downloading(&server, r#"{ urls = ["$SERVER/a", "$SERVER/b"], path = "/bin/tool" }"#);
     let ended = project.run(&["build", "--push"]);
     assert!(matches!(ended.code, Some(1 | 3)), "{ended:?}");
-    ended.says(&["no mirror delivers the download", "/a`: the server answered 404", "/b`: the server answered 404", "help:"]);
+    ended.says(&[
+        "no mirror delivers the download",
+        "/a`: the server answered 404",
+        "/b`: the server answered 404",
+        "help:",
+    ]);
     assert_eq!(digest(&project.fill("$REPO/app:1")), None);
 }
 
@@ -94,7 +101,8 @@ fn a_wrong_sha256_is_a_failure_and_another_mirror_may_be_right() {
     ended.says(&["its sha256 is", &format!("wanted is {sum}")]);
     report.all("failed");
 
-    let both = format!(r#"{{ urls = ["$SERVER/bad", "$SERVER/good"], path = "/bin/tool", sha256 = "{sum}" }}"#);
+    let both =
+        format!(r#"{{ urls = ["$SERVER/bad", "$SERVER/good"], path = "/bin/tool", sha256 = "{sum}" }}"#);
     let project = downloading(&server, &both);
     project.push(&[]);
     assert_eq!(file(&project.fill("$REPO/app:1"), "bin/tool"), "good");
@@ -131,8 +139,11 @@ fn members_are_taken_out_of_archives() {
     let place = directory.path().to_str().unwrap();
     tool("sh", &["-c", script, "sh", place]);
     let read = |name: &str| std::fs::read(directory.path().join(name)).unwrap();
-    let server =
-        Server::start(vec![("pack.tgz", read("pack.tgz")), ("pack.tar", read("pack.tar")), ("pack.zip", zip())]);
+    let server = Server::start(vec![
+        ("pack.tgz", read("pack.tgz")),
+        ("pack.tar", read("pack.tar")),
+        ("pack.zip", zip()),
+    ]);
     let project = downloading(
         &server,
         r#"
@@ -146,11 +157,17 @@ fn members_are_taken_out_of_archives() {
     let mut paths = crate::project::registry::paths(&image);
     paths.retain(|p| !matches!(p.as_str(), "one" | "all" | "zip"));
     paths.sort();
-    assert_eq!(paths, ["all/bin", "all/bin/tool", "all/share", "all/share/notes", "one/tool", "zip/file"]);
-    assert_eq!(file(&image, "zip/file"), "zipped");
+    assert_eq!(
+        paths,
+        ["all/bin", "all/bin/tool", "all/share", "all/share/notes", "one/tool", "zip/z", "zip/z/file"]
+    );
+    assert_eq!(file(&image, "zip/z/file"), "zipped");
     assert_eq!(file(&image, "all/share/notes"), "notes");
 
-    let missing = downloading(&server, r#"{ url = "$SERVER/pack.tgz", path = "/t", extract = { members = ["pack/none"] } }"#);
+    let missing = downloading(
+        &server,
+        r#"{ url = "$SERVER/pack.tgz", path = "/t", extract = { members = ["pack/none"] } }"#,
+    );
     let (ended, _) = missing.build(&["--push"], 1);
     ended.says(&["pack/none", "help: correct `members`"]);
 }
@@ -172,5 +189,7 @@ fn the_stand_in_tools_are_fetched() {
     let url = "$FILES/public/shared/tools/go-template/release/v0.4.5/bin/linux/amd64/go-template";
     let project = downloading(&server, &format!(r#"{{ url = "{url}", path = "/bin/go-template" }}"#));
     project.push(&[]).all("built");
-    assert!(crate::project::registry::paths(&project.fill("$REPO/app:1")).contains(&"bin/go-template".to_owned()));
+    assert!(
+        crate::project::registry::paths(&project.fill("$REPO/app:1")).contains(&"bin/go-template".to_owned())
+    );
 }

@@ -39,7 +39,9 @@ fn a_failing_script_takes_only_its_dependents_down() {
             ("derived[kind=good]", "built")
         ]
     );
-    for (name, tagged) in [("app:good", true), ("derived:good", true), ("app:bad", false), ("derived:bad", false)] {
+    for (name, tagged) in
+        [("app:good", true), ("derived:good", true), ("app:bad", false), ("derived:bad", false)]
+    {
         assert_eq!(digest(&project.fill(&format!("$REPO/{name}"))).is_some(), tagged, "{name}");
     }
     let ended = ended.prints(&["FAILED   app[kind=bad]", "cells   2 built, 0 current, 2 failed, 0 skipped"]);

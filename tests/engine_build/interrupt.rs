@@ -22,7 +22,6 @@ layers = ["made"]
 struct Running {
     project: Project,
     child: Child,
-    nonce: String,
 }
 
 /// Starts a build of one container at a time and waits until the first runs.
@@ -33,11 +32,20 @@ fn start(sleep: &str) -> Running {
     project.name("SLEEP", sleep);
     let text = project.read("builds.toml");
     project.write("builds.toml", &format!("{text}{MANIFEST}"));
-    let mut command = project.command(&["build", "--push", "--progress", "plain", "--jobs", "1", "--report", "json:report.json"]);
+    let mut command = project.command(&[
+        "build",
+        "--push",
+        "--progress",
+        "plain",
+        "--jobs",
+        "1",
+        "--report",
+        "json:report.json",
+    ]);
     let child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let running = Running { project, child, nonce };
+    let running = Running { project, child };
     let begun = Instant::now();
-    while running.containers("--quiet").is_empty() {
+    while running.run().is_none() {
         assert!(begun.elapsed() < Duration::from_secs(60), "no container was started");
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -45,13 +53,13 @@ fn start(sleep: &str) -> Running {
 }
 
 impl Running {
-    /// Containers of this test that run: their command has the nonce.
-    fn containers(&self, option: &str) -> String {
-        let listing = docker(
-            &self.project.engine,
-            &["ps", option, "--no-trunc", "--filter", "label=io.railyard.run", "--format", "{{.ID}} {{.Command}} {{.Label \"io.railyard.run\"}}"],
-        );
-        listing.lines().filter(|line| line.contains(&self.nonce)).collect::<Vec<_>>().join("\n")
+    /// The label of the run, once a container of it is up.
+    fn run(&self) -> Option<String> {
+        let filters = ["--filter", "label=io.railyard.run", "--filter", "status=running"];
+        let arguments = [&["ps", "--format", "{{.Label \"io.railyard.run\"}}"], &filters[..]].concat();
+        let process = format!("-{}", self.child.id());
+        let listing = docker(&self.project.engine, &arguments);
+        listing.lines().find(|run| run.ends_with(&process)).map(|run| format!("io.railyard.run={run}"))
     }
 
     fn interrupt(&self) {
@@ -64,14 +72,10 @@ impl Running {
     }
 }
 
-fn run_of(line: &str) -> String {
-    format!("io.railyard.run={}", line.rsplit(' ').next().unwrap())
-}
-
 #[test]
 fn the_first_interrupt_lets_what_runs_end_and_starts_nothing_more() {
     let running = start("3");
-    let label = run_of(&running.containers("--all"));
+    let label = running.run().unwrap();
     running.interrupt();
     let (project, output) = running.end();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -90,7 +94,7 @@ fn the_first_interrupt_lets_what_runs_end_and_starts_nothing_more() {
 #[test]
 fn the_second_interrupt_ends_what_runs() {
     let running = start("300");
-    let label = run_of(&running.containers("--all"));
+    let label = running.run().unwrap();
     let begun = Instant::now();
     running.interrupt();
     std::thread::sleep(Duration::from_millis(500));

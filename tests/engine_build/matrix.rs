@@ -61,12 +61,17 @@ layers = ["own"]
     );
     let report = project.push(&[]);
     assert_eq!(report.steps("setup"), 2);
-    let layers = |n: &str| manifest(&project.fill(&format!("$REPO/app:{n}")))["layers"].as_array().unwrap().clone();
+    let layers =
+        |n: &str| manifest(&project.fill(&format!("$REPO/app:{n}")))["layers"].as_array().unwrap().clone();
     assert_eq!(layers("1").len(), 4);
     assert_eq!(layers("1")[..3], layers("2")[..3]);
     assert_ne!(layers("1")[3], layers("2")[3]);
-    let said = run(&project.engine, &project.fill("$REPO/app:2"), "cat /etc/two /etc/n; test -e /bin/seq || echo; ls /run /tmp");
-    assert!(said.starts_with("one\ntwo\n2\n"), "{said}");
+    let said = run(
+        &project.engine,
+        &project.fill("$REPO/app:2"),
+        "cat /etc/two /etc/n; test -e /bin/seq || test -e /run || echo .",
+    );
+    assert_eq!(said, "one\ntwo\n2.");
 }
 
 #[test]
@@ -86,7 +91,10 @@ layers = ["made"]
     project.push(&[]).all("built");
     let image = project.fill("$REPO/app:1");
     assert_eq!(run(&project.engine, &image, "cat /opt/made/file"), "from the layout");
-    assert_eq!(manifest(&image)["layers"][0]["digest"], manifest(&project.fill("$BASE"))["layers"][0]["digest"]);
+    assert_eq!(
+        manifest(&image)["layers"][0]["digest"],
+        manifest(&project.fill("$BASE"))["layers"][0]["digest"]
+    );
     let ended = project.run(&["build"]).code(0);
     assert!(ended.out.contains("current"), "{}", ended.out);
     std::fs::remove_dir_all(project.path("layout")).unwrap();

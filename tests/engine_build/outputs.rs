@@ -26,7 +26,8 @@ fn load_puts_the_images_into_every_engine() {
         assert_eq!(report.steps("load"), 2);
         for n in ["1", "2"] {
             let image = project.fill(&format!("$REPO/app:{n}"));
-            let inspected = docker(&project.engine, &["image", "inspect", "--format", "{{json .Config.Cmd}}", &image]);
+            let inspected =
+                docker(&project.engine, &["image", "inspect", "--format", "{{json .Config.Cmd}}", &image]);
             assert_eq!(inspected, r#"["/bin/cat","/etc/n"]"#);
             assert_eq!(docker(&project.engine, &["run", "--rm", &image]), format!("number {n}"));
             docker(&project.engine, &["rmi", &image]);

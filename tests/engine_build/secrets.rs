@@ -35,7 +35,8 @@ fn a_secret_is_a_file_of_the_step_and_nowhere_else() {
             let ids = docker(&engine, &["ps", "--all", "--quiet", "--filter", "label=io.railyard.run"]);
             for id in ids.lines() {
                 let arguments = ["-H", &engine, "inspect", id];
-                seen += &String::from_utf8_lossy(&crate::project::registry::attempt("docker", &arguments).stdout);
+                seen +=
+                    &String::from_utf8_lossy(&crate::project::registry::attempt("docker", &arguments).stdout);
             }
         }
         seen
@@ -45,6 +46,7 @@ fn a_secret_is_a_file_of_the_step_and_nowhere_else() {
     let image = project.fill("$REPO/app:1");
     assert_eq!(file(&image, "opt/made/first").trim(), "73 33 63 72");
     assert_eq!(file(&image, "etc/names"), "token");
+    assert!(!crate::project::registry::paths(&image).iter().any(|p| p.contains("secrets")));
     assert!(ended.err.contains("the value is ***"), "{}", ended.err);
     assert!(seen.contains("io.railyard.run"), "no container of a run was seen");
     let plan = project.run(&["plan", "--offline", "--format", "json"]).code(0);

@@ -27,7 +27,10 @@ fn a_step_ends_at_its_timeout() {
 
 #[test]
 fn a_step_ends_at_its_memory_limit() {
-    let project = limited("memory = \"32MiB\"", "mkdir /opt/made; head -c 300000000 /dev/zero | tail -c 299999999 >/opt/made/x");
+    let project = limited(
+        "memory = \"32MiB\"",
+        "mkdir /opt/made; head -c 300000000 /dev/zero | tail -c 299999999 >/opt/made/x",
+    );
     project.build(&["--push"], 1).0.says(&["killed at its memory limit of 32 MiB", "help: raise `memory`"]);
 }
 
@@ -56,8 +59,12 @@ fn environment_user_workdir_and_shell_are_the_steps_own() {
 
 #[test]
 fn a_cache_directory_persists_and_is_in_no_layer() {
-    let mut project = limited("cache = [\"/opt/made/cache\"]", "echo $RUN >>/opt/made/cache/runs; cp /opt/made/cache/runs /opt/made/seen");
-    let text = project.read("builds.toml").replace("name = \"t\"", &format!("name = \"{}\"", project.unique()));
+    let mut project = limited(
+        "cache = [\"/opt/made/cache\"]",
+        "echo $RUN >>/opt/made/cache/runs; cp /opt/made/cache/runs /opt/made/seen",
+    );
+    let text =
+        project.read("builds.toml").replace("name = \"t\"", &format!("name = \"{}\"", project.unique()));
     project.write("builds.toml", &text.replace("$RUN", "first"));
     project.push(&[]);
     assert_eq!(file(&project.fill("$REPO/app:1"), "opt/made/seen"), "first");

@@ -45,7 +45,7 @@ fn a_base_that_moved_changes_nothing_until_update_says_so() {
     assert_eq!(project.run(&["update", "source"]).code(0).out, "nothing has moved\n");
     assert_eq!(project.run(&["update"]).code(0).out, line);
     let moved = project.read("builds.lock");
-    assert_eq!(moved, lock.replace(&old, &new));
+    assert_eq!(moved, lock.replacen(&old, &new, 1), "only the one entry");
 
     let rebased = project.push(&["--locked"]);
     rebased.all("built");
@@ -72,7 +72,10 @@ fn update_drops_what_nothing_uses_and_adds_what_is_new() {
 fn layer(project: &Project) -> std::path::PathBuf {
     let tar = project.path("layer.tar");
     let place = project.path("").display().to_string();
-    tool("sh", &["-c", "cd \"$1\" && mkdir etc && echo other >etc/passwd && tar -cf layer.tar etc", "sh", &place]);
+    tool(
+        "sh",
+        &["-c", "cd \"$1\" && mkdir etc && echo other >etc/passwd && tar -cf layer.tar etc", "sh", &place],
+    );
     tar
 }
 

@@ -195,7 +195,10 @@ impl Report {
     /// A number of the report.
     #[track_caller]
     pub fn number(&self, pointer: &str) -> u64 {
-        self.0.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or_else(|| panic!("{pointer}: {:#}", self.0))
+        self.0
+            .pointer(pointer)
+            .and_then(serde_json::Value::as_u64)
+            .unwrap_or_else(|| panic!("{pointer}: {:#}", self.0))
     }
 }
 

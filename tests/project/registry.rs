@@ -15,7 +15,9 @@ use super::Project;
 pub fn setting(name: &str) -> String {
     match std::env::var(name) {
         Ok(value) if !value.trim().is_empty() => value,
-        _ => panic!("{name} is not set: bring the development environment up with dev/up, then eval \"$(dev/env)\""),
+        _ => panic!(
+            "{name} is not set: bring the development environment up with dev/up, then eval \"$(dev/env)\""
+        ),
     }
 }
 
@@ -84,21 +86,24 @@ const PROGRAMS: &str = "sh cat ls mkdir sleep head tail tar cp rm id od env chmo
 pub fn small_base() -> &'static str {
     static BASE: OnceLock<String> = OnceLock::new();
     BASE.get_or_init(|| {
-        let reference = format!("{}/t-base/small-{}:1", setting("RAILYARD_DEV_REGISTRY"), std::process::id());
         let directory = tempfile::tempdir().unwrap();
         let script = r#"
             set -e
             cd "$1"
-            mkdir -p extra/tmp extra/etc extra/root
+            mkdir -p extra/tmp extra/etc extra/root extra/opt extra/srv
             chmod 1777 extra/tmp
             echo root:x:0:0:root:/root:/bin/sh >extra/etc/passwd
             for p in $2; do echo "bin/$p"; ldd "/bin/$p" | grep -oE '/[^ ]+' | sed 's,^/,,'; done | sort -u >list
             tar --sort=name --mtime=@1600000000 --owner=0 --group=0 --numeric-owner -h \
-              -cf base.tar -C extra tmp etc root -C / $(cat list)
+              -cf base.tar -C extra tmp etc root opt srv -C / $(cat list)
+            sha256sum base.tar | cut -c 1-16
         "#;
         let place = directory.path().to_str().unwrap();
-        tool("sh", &["-c", script, "sh", place, PROGRAMS]);
-        push_layer(&directory.path().join("base.tar"), &reference);
+        let sum = tool("sh", &["-c", script, "sh", place, PROGRAMS]);
+        let reference = format!("{}/t-base/small:{sum}", setting("RAILYARD_DEV_REGISTRY"));
+        if digest(&reference).is_none() {
+            push_layer(&directory.path().join("base.tar"), &reference);
+        }
         reference
     })
 }
@@ -106,9 +111,11 @@ pub fn small_base() -> &'static str {
 /// Pushes an image of one layer, for linux/amd64.
 #[track_caller]
 pub fn push_layer(tar: &Path, reference: &str) {
-    tool("crane", &["append", "--oci-empty-base", "-f", tar.to_str().unwrap(), "-t", reference]);
+    let raw = format!("{reference}-raw");
+    tool("crane", &["append", "--oci-empty-base", "-f", tar.to_str().unwrap(), "-t", &raw]);
     let environment = ["--env", "PATH=/bin", "--env", "GREETING=hello"];
-    let arguments = [&["mutate", "--set-platform", "linux/amd64"], &environment[..], &["-t", reference, reference]];
+    let arguments =
+        [&["mutate", "--set-platform", "linux/amd64"], &environment[..], &["-t", reference, &raw]];
     tool("crane", &arguments.concat());
 }
 
@@ -127,6 +134,9 @@ pub fn project(manifest: &str) -> Project {
     project.name("BASE", small_base());
     project.name("FILES", &setting("RAILYARD_DEV_FILES"));
     project.engine = super::engine::engines()[0].clone();
-    project.write("builds.toml", &format!("schema = 1\n[project]\nname = \"t\"\nrepository = \"$REPO\"\n{manifest}"));
+    project.write(
+        "builds.toml",
+        &format!("schema = 1\n[project]\nname = \"t\"\nrepository = \"$REPO\"\n{manifest}"),
+    );
     project
 }
