@@ -49,7 +49,7 @@ impl ArtifactBuilder {
         let source = self.staging.content(content);
         let kind = self.staging.file(source);
         let entry = Entry { path, kind, meta, mtime: NORMALISED_MTIME, placing: Placing::Through };
-        self.staging.put(entry, source, (0, 0))
+        self.staging.put(entry, source, &Meta::default_dir())
     }
 
     /// Adds a directory that gets `meta` even where a base has it.
@@ -58,7 +58,7 @@ impl ArtifactBuilder {
     /// When a file is at `path`.
     pub fn dir(&mut self, path: &str, meta: Meta) -> Result<(), LayerError> {
         let path = self.staging.landing(&TreePath::parse(path)?, true)?;
-        self.staging.put(Entry::directory(path, meta, Placing::Own), 0, (0, 0))
+        self.staging.put(Entry::directory(path, meta, Placing::Own), 0, &Meta::default_dir())
     }
 
     /// Checks that kept paths exist, and that kept links lead somewhere: a path that is itself a

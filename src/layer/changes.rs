@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::archive::{MemberKind, TarReader};
 use super::blob::LayerBlob;
-use super::codec::Tap;
+use super::codec::{Tap, uncompress};
 use super::entry::{Entry, Kind, Placing};
 use super::index::Indexer;
 use super::staging::Staging;
@@ -31,7 +31,7 @@ pub struct ChangesSpec<'a> {
     pub level: u32,
 }
 
-/// Makes a canonical layer of the tar of changes that an engine committed: whiteouts and opaque
+/// Makes a canonical layer of the tar of changes that an engine committed, compressed or not: whiteouts and opaque
 /// marks kept, all times [`NORMALISED_MTIME`], in order of path.
 ///
 /// Dropped are the files and mount points that engines make (`/etc/resolv.conf`, `/etc/hosts`,
@@ -50,7 +50,7 @@ pub fn normalise_changes(
     let mut indexer = Indexer::default();
     // The content at each offset of the tar.
     let mut sources = HashMap::new();
-    let mut tar = TarReader::new(Tap::new(changes));
+    let mut tar = TarReader::new(Tap::new(uncompress(changes, None)?));
     while let Some(member) = tar.next_member()? {
         let mut sha256 = crate::oci::Digest::from([0; 32]);
         if member.kind == MemberKind::File {

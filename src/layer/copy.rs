@@ -27,6 +27,18 @@ pub struct CopySpec<'a> {
     pub chmod: Option<ModeChange<'a>>,
     /// New user and group id of everything copied, and of directories made for it.
     pub owner: Option<(u64, u64)>,
+    /// Mode of directories made for it; 0755 unless set. Engines differ where `--chmod` is octal:
+    /// 20.10 makes them 0755, 28.5 gives them that mode without group and others' write bits,
+    /// even 0644.
+    pub parents_mode: Option<u32>,
+}
+
+impl CopySpec<'_> {
+    /// Metadata of directories made for what is copied.
+    fn parents(&self) -> Meta {
+        let (uid, gid) = self.owner.unwrap_or((0, 0));
+        Meta::new(self.parents_mode.unwrap_or(0o755), uid, gid)
+    }
 }
 
 /// A path to copy, found in the image.
@@ -53,11 +65,12 @@ impl ArtifactBuilder {
     /// Copies paths out of the merged tree of an image. `open_layer` gives the stored bytes of a
     /// layer (0 is the lowest); each one that is needed is read once.
     ///
-    /// The rules are those of BuildKit (`solver/llbsolver/file/backend.go`, fsutil's `copy`):
+    /// The rules are those of BuildKit (`solver/llbsolver/file/backend.go`, fsutil's `copy`), tried
+    /// with 20.10.24 and 28.5.2:
     /// - Symbolic links in the source path are followed inside the image, the last one too; links
     ///   found below a copied directory stay links.
     /// - A directory's *content* is copied. The destination directory keeps its metadata where it
-    ///   exists; where it does not, it and its ancestors are made with 0755 and `owner` or 0:0.
+    ///   exists; where it does not, it and its ancestors are made with `parents_mode` and `owner`.
     ///   Directories below it take the source's metadata, even where they exist.
     /// - Owner, times and extended attributes are the source's unless set. `chmod` and `owner`
     ///   change everything below the destination; `chmod` leaves symbolic links and the
@@ -84,10 +97,10 @@ impl ArtifactBuilder {
             // Links do not span paths: each path has its own names for the contents.
             let mut names: HashMap<(usize, u64), u64> = HashMap::new();
             let top = self.destination(&source, spec.to)?;
-            let owner = spec.owner.unwrap_or((0, 0));
             if source.top.is_dir() {
-                let meta = Meta::new(0o755, owner.0, owner.1);
-                self.staging.put(Entry::directory(top.clone(), meta, Placing::Implied), 0, owner)?;
+                let parents = spec.parents();
+                let entry = Entry::directory(top.clone(), parents.clone(), Placing::Implied);
+                self.staging.put(entry, 0, &parents)?;
             } else {
                 self.put_copy(&source.top, top.clone(), Placing::Through, spec, &fetched, &mut names)?;
             }
@@ -138,7 +151,7 @@ impl ArtifactBuilder {
             kind => (kind, 0),
         };
         let placing = if is_link { Placing::Own } else { placing };
-        self.staging.put(Entry { path, kind, meta, mtime, placing }, source, spec.owner.unwrap_or((0, 0)))
+        self.staging.put(Entry { path, kind, meta, mtime, placing }, source, &spec.parents())
     }
 
     /// Spools the contents of all files, reading each layer once, front to back.

@@ -98,7 +98,8 @@ impl<'b, 's> Target<'b, 's> {
         if entry.path == self.base && !entry.is_dir() {
             entry.placing = Placing::Through;
         }
-        self.builder.staging.put(entry, source, self.spec.owner)
+        let parents = Meta::new(0o755, self.spec.owner.0, self.spec.owner.1);
+        self.builder.staging.put(entry, source, &parents)
     }
 
     fn tar(&mut self, archive: impl Read) -> Result<(), LayerError> {
@@ -177,7 +178,7 @@ impl<'b, 's> Target<'b, 's> {
         Ok(())
     }
 
-    /// Checks that all members were found, and lets the directory extracted into give way.
+    /// Checks that all members were found.
     fn finish(self) -> Result<(), LayerError> {
         if let Some(missing) = (0..self.members.len()).find(|at| !self.found.contains(at)) {
             return Err(LayerError::NoMember { member: self.spec.members[missing].clone() });

@@ -117,6 +117,8 @@ pub(crate) struct Indexer {
     entries: Vec<Entry>,
     latest: HashMap<TreePath, usize>,
     early_links: Vec<usize>,
+    /// Offset of a content -> what the last hard link to it says about the file.
+    relinked: HashMap<u64, (Meta, i64)>,
 }
 
 impl Indexer {
@@ -131,7 +133,13 @@ impl Indexer {
         let mut entry = Entry { path, kind, meta, mtime, placing: member.placing };
         if let Kind::HardLink { target } = &entry.kind {
             match self.latest.get(target).map(|at| &self.entries[*at]) {
-                Some(file) if file.kind.is_real() && !file.is_dir() => link_to(&mut entry, file),
+                Some(file) if !file.is_dir() && !matches!(file.kind, Kind::HardLink { .. }) => {
+                    let said = (entry.meta.clone(), entry.mtime);
+                    link_to(&mut entry, file);
+                    if let Kind::File { offset, .. } = entry.kind {
+                        self.relink(offset, said, &entry.meta);
+                    }
+                }
                 _ => self.early_links.push(self.entries.len()),
             }
         }
@@ -145,6 +153,13 @@ impl Indexer {
     /// The entries in order, one for each path and rank, with all ancestors.
     pub fn finish(mut self) -> Result<Vec<Entry>, LayerError> {
         self.resolve_early_links();
+        for entry in &mut self.entries {
+            if let Kind::File { offset, .. } = entry.kind
+                && let Some((meta, mtime)) = self.relinked.get(&offset)
+            {
+                (entry.meta, entry.mtime) = (meta.clone(), *mtime);
+            }
+        }
         self.unlink_replaced();
         let mut order: Vec<(usize, Entry)> = self.entries.into_iter().enumerate().collect();
         let key = |e: &Entry| e.kind.rank();
@@ -172,7 +187,18 @@ impl Indexer {
         Ok(entries)
     }
 
-    /// Links that came before their targets.
+    /// Engines set mode, owner and time again when they make a hard link, and so change the file
+    /// under all its names; attributes are added to those it has.
+    fn relink(&mut self, offset: u64, (mut meta, mtime): (Meta, i64), before: &Meta) {
+        let before = self.relinked.get(&offset).map_or(before, |(meta, _)| meta);
+        let kept = before.xattrs.iter().filter(|old| meta.xattrs.iter().all(|new| new.name != old.name));
+        let kept: Vec<_> = kept.cloned().collect();
+        meta.xattrs.extend(kept);
+        meta.xattrs.sort();
+        self.relinked.insert(offset, (meta, mtime));
+    }
+
+    /// Links that came before their targets: no engine takes them, they get the target's metadata.
     fn resolve_early_links(&mut self) {
         for at in std::mem::take(&mut self.early_links) {
             // A link to a link that came early too: follow, but not in circles.

@@ -5,8 +5,8 @@ use std::io::Read;
 
 use super::archive::{Member, MemberKind, TarReader};
 use super::artifact::ArtifactBuilder;
-use super::codec::Tap;
-use super::entry::{Entry, Kind, Placing};
+use super::codec::{Tap, uncompress};
+use super::entry::{Entry, Kind, Meta, Placing};
 use super::{LayerError, TreePath};
 
 /// What modification times become.
@@ -31,13 +31,13 @@ pub struct KeepSpec<'a> {
 }
 
 impl ArtifactBuilder {
-    /// Adds the members of an uncompressed tar: links as links, no deletions. Hard links must lead
+    /// Adds the members of a tar, compressed or not: links as links, no deletions. Hard links must lead
     /// to members that are kept.
     ///
     /// # Errors
     /// When the tar is malformed, a name has `..`, or a hard link leads elsewhere.
     pub fn add_tar(&mut self, tar: impl Read, spec: &KeepSpec<'_>) -> Result<(), LayerError> {
-        let mut tar = TarReader::new(Tap::new(tar));
+        let mut tar = TarReader::new(Tap::new(uncompress(tar, None)?));
         let mut sources: HashMap<TreePath, (u64, Entry)> = HashMap::new();
         let mut links: Vec<(Entry, TreePath)> = Vec::new();
         while let Some(member) = tar.next_member()? {
@@ -63,13 +63,13 @@ impl ArtifactBuilder {
             if !entry.is_dir() {
                 sources.insert(entry.path.clone(), (source, entry.clone()));
             }
-            self.staging.put(entry, source, (0, 0))?;
+            self.staging.put(entry, source, &Meta::default_dir())?;
         }
         for (link, target) in links {
             let Some((source, file)) = sources.get(&target) else {
                 return Err(LayerError::HardLink { path: link.path.to_string(), target: target.to_string() });
             };
-            self.staging.put(Entry { path: link.path, ..file.clone() }, *source, (0, 0))?;
+            self.staging.put(Entry { path: link.path, ..file.clone() }, *source, &Meta::default_dir())?;
         }
         Ok(())
     }
@@ -81,7 +81,7 @@ impl ArtifactBuilder {
             entry.mtime = time;
         }
         if entry.is_dir() && spec.implied.contains(&entry.path) {
-            entry = Entry::directory(entry.path, super::Meta::default_dir(), Placing::Implied);
+            entry = Entry::directory(entry.path, Meta::default_dir(), Placing::Implied);
         }
         Ok((entry, is_file))
     }

@@ -82,9 +82,9 @@ impl Staging {
         })
     }
 
-    /// Adds an entry. Missing ancestors are made with `parents`' owner; a later file replaces an
+    /// Adds an entry. Missing ancestors are made with the metadata `parents`; a later file replaces an
     /// earlier one, a later directory's metadata replaces the earlier one's unless it is implied.
-    pub fn put(&mut self, entry: Entry, source: u64, parents: (u64, u64)) -> Result<(), LayerError> {
+    pub fn put(&mut self, entry: Entry, source: u64, parents: &Meta) -> Result<(), LayerError> {
         if entry.path.file_name().starts_with(b".wh.") {
             return Err(LayerError::path(&entry.path, "names with `.wh.` mean deletions in layers"));
         }
@@ -96,8 +96,7 @@ impl Staging {
                 Some(item) if !item.entry.is_dir() => return Err(self.conflict(item, &entry)),
                 Some(_) => {}
                 None => {
-                    let meta = Meta::new(0o755, parents.0, parents.1);
-                    self.insert(Entry::directory(dir, meta, Placing::Implied), 0);
+                    self.insert(Entry::directory(dir, parents.clone(), Placing::Implied), 0);
                 }
             }
         }

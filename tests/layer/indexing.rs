@@ -105,7 +105,7 @@ fn the_last_entry_of_a_path_wins() {
 #[test]
 fn hard_links_are_resolved_before_and_after_their_target() {
     let tar = Tarball::new().hard_link("early", "file").file_of("file", "12345", 0o755, (7, 8));
-    let found = tar.hard_link("late", "./file").hard_link("far", "gone/away").index();
+    let found = tar.hard_link_of("late", "./file", 0o755, (7, 8)).hard_link("far", "gone/away").index();
     assert_eq!(
         list(&found),
         ["/early link /file 755 7:8", "/far file 644", "/file file 5 755 7:8", "/late link /file 755 7:8"]
@@ -117,6 +117,14 @@ fn hard_links_are_resolved_before_and_after_their_target() {
     // What a link led to is kept when the target's name is used again.
     let found = Tarball::new().file("a", "old").hard_link("b", "a").file("a", "newer").index();
     assert_eq!(list(&found), ["/a file 5 644", "/b file 3 644"]);
+}
+
+#[test]
+fn the_last_hard_link_sets_the_metadata_of_all_names() {
+    // As engines extract it; tried with `ADD` of such a tar on 28.5.2.
+    let tar = Tarball::new().pax(&[("SCHILY.xattr.user.x", b"1")]).file_of("a", "1", 0o4755, (7, 8));
+    let found = tar.hard_link_of("b", "a", 0o640, (0, 9)).index();
+    assert_eq!(list(&found), ["/a file 1 640 0:9 +user.x", "/b link /a 640 0:9 +user.x"]);
 }
 
 #[test]

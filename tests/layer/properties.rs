@@ -259,7 +259,7 @@ proptest! {
         let layers = stored(&items);
         let source = tree(&layers);
         let paths = ["/".to_owned()];
-        let spec = CopySpec { image: "i", paths: &paths, to: Some("/"), chmod: None, owner: None };
+        let spec = CopySpec { image: "i", paths: &paths, to: Some("/"), chmod: None, owner: None, parents_mode: None };
         let mut layer = builder();
         layer.copy(&source, opener(&layers), &spec).unwrap();
         let (blob, _) = finish(layer);

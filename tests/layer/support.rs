@@ -63,8 +63,12 @@ impl Tarball {
         self
     }
 
-    pub fn hard_link(mut self, name: &str, target: &str) -> Self {
-        let mut header = Self::header(EntryType::Link, 0o644, (0, 0));
+    pub fn hard_link(self, name: &str, target: &str) -> Self {
+        self.hard_link_of(name, target, 0o644, (0, 0))
+    }
+
+    pub fn hard_link_of(mut self, name: &str, target: &str, mode: u32, owner: (u64, u64)) -> Self {
+        let mut header = Self::header(EntryType::Link, mode, owner);
         self.0.append_link(&mut header, name, target).unwrap();
         self
     }

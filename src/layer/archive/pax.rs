@@ -1,6 +1,6 @@
 //! PAX extended headers (POSIX.1-2001, pax Extended Header), by the length of each record.
 
-use crate::layer::entry::Xattr;
+use super::super::entry::Xattr;
 
 const XATTR: &[u8] = b"SCHILY.xattr.";
 

@@ -3,11 +3,11 @@
 use std::io::{self, BufRead};
 use std::ops::Range;
 
+use super::super::LayerError;
+use super::super::entry::{Meta, Placing};
 use super::BLOCK;
 use super::header::{checksums, field, number, text};
 use super::pax::{Pax, set};
-use crate::layer::LayerError;
-use crate::layer::entry::{Meta, Placing};
 
 /// The largest PAX header or long name that is read into memory.
 const EXTENSION_LIMIT: u64 = 16 << 20;

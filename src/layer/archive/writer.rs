@@ -2,9 +2,9 @@
 
 use std::io::{self, Write};
 
+use super::super::entry::{Entry, Kind};
 use super::BLOCK;
 use super::header::{USTAR, checksums, field, put_octal};
-use crate::layer::entry::{Entry, Kind};
 
 /// A tar stream being written.
 ///
