@@ -3,6 +3,8 @@
 //! `builds.toml -> Manifest -> Matrix -> Plan` is pure; `run` turns a plan into events and
 //! outcomes; `cli` wires it to files, the environment and the terminal.
 
+#![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
+
 pub mod cli;
 pub mod engine;
 pub mod event;

@@ -44,13 +44,30 @@ class Builder:
         return self.build(log)
 
     def call(self, command, log, directory=TOP):
+        """The exit status. What is interrupted or takes too long may put its things away first."""
+        child = subprocess.Popen(command, env=self.machine.environment, cwd=directory,
+                                 stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         try:
-            return subprocess.run(command, env=self.machine.environment, cwd=directory, check=False,
-                                  stdin=subprocess.DEVNULL, stdout=log, stderr=log,
-                                  timeout=RUN_TIMEOUT).returncode
+            return child.wait(RUN_TIMEOUT)
         except subprocess.TimeoutExpired:
             log.write(b"\nended: it ran for %d s\n" % RUN_TIMEOUT)
             return 124
+        finally:
+            _end(child)
+
+
+def _end(child):
+    """Asks twice: railyard lets running steps end at the first time, and aborts them at the second."""
+    for patience in (2, 30):
+        if child.poll() is not None:
+            return
+        child.terminate()
+        try:
+            child.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+    child.kill()
+    child.wait()
 
 
 class Railyard(Builder):

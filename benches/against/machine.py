@@ -8,6 +8,7 @@ from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
 CACHE_VOLUMES = "railyard-cache-"
+REPOSITORIES = "railyard-bench"
 # Settings of the caller's that would change what is built.
 FOREIGN = ("RAILYARD_FILE", "RAILYARD_VARS", "RAILYARD_REPOSITORY", "RAILYARD_LOCK", "RAILYARD_STORE",
            "SOURCE_DATE_EPOCH", "BUILDX_BUILDER")
@@ -60,7 +61,11 @@ class Machine:
         for line in self.output([TOP / "dev/env", "--engine", "current"]).splitlines():
             name, value = shlex.split(line)[1].split("=", 1)
             self.environment[name] = value
+        if not self.registry_data.is_dir():
+            raise Problem("the registry at %s is not one that dev/up started" % self.registry)
         self.environment["BUILDX_CONFIG"] = str(self.work / "buildx")
+        if not self.keep:
+            undo.callback(self.delete_repositories)
         undo.callback(self.bump_bases, "0")
         self.bump_bases("0")
 
@@ -85,10 +90,15 @@ class Machine:
         return self.environment["RAILYARD_DEV_FILES_BRIDGE"]
 
     @property
-    def registry_blobs(self):
-        """Where the registry keeps its blobs."""
+    def registry_data(self):
+        """Where the registry keeps what it has: `blobs` and `repositories`."""
         name = "registry-" + "".join(c if c.isalnum() or c == "." else "_" for c in self.registry)
-        return Path(self.environment["RAILYARD_DEV_STATE"], name, "data/docker/registry/v2/blobs")
+        return Path(self.environment["RAILYARD_DEV_STATE"], name, "data/docker/registry/v2")
+
+    @property
+    def prefix(self):
+        """Below this lies whatever the benchmark pushes."""
+        return "%s/%s/%s" % (self.registry, REPOSITORIES, self.id)
 
     def output(self, command):
         """Standard output of a command that must succeed."""
@@ -124,6 +134,11 @@ class Machine:
         volumes = self.docker("volume", "ls", "--quiet", "--filter", "name=^" + CACHE_VOLUMES).split()
         if volumes:
             self.docker("volume", "rm", *volumes)
+
+    def delete_repositories(self):
+        """What this and earlier benchmarks pushed. An engine remembers where it pushed a layer, and
+        the next cold build would have the registry mount it from there."""
+        self.remove(self.registry_data / "repositories" / REPOSITORIES)
 
     def describe(self):
         """What the figures depend on."""

@@ -1,4 +1,4 @@
-"""Looks at what was pushed, and takes it away again."""
+"""Looks at what was pushed."""
 import gzip
 import hashlib
 import http.client
@@ -17,24 +17,23 @@ class Registry:
     def __init__(self, host):
         self.host = host
 
-    def _call(self, method, path):
+    def _get(self, path):
         connection = http.client.HTTPConnection(self.host, timeout=120)
         try:
-            connection.request(method, path, headers={"Accept": MANIFESTS})
+            connection.request("GET", path, headers={"Accept": MANIFESTS})
             reply = connection.getresponse()
-            return reply.status, reply.headers, reply.read()
+            if reply.status != 200:
+                raise LookupError("%s%s: %d" % (self.host, path, reply.status))
+            return reply.read()
         finally:
             connection.close()
 
-    def _get(self, path):
-        status, _, body = self._call("GET", path)
-        if status != 200:
-            raise LookupError("%s%s: %d" % (self.host, path, status))
-        return body
-
     def tags(self, repository):
-        status, _, body = self._call("GET", "/v2/%s/tags/list" % repository)
-        return set(json.loads(body)["tags"] or []) if status == 200 else set()
+        """Empty for a repository that does not exist."""
+        try:
+            return set(json.loads(self._get("/v2/%s/tags/list" % repository))["tags"] or [])
+        except LookupError:
+            return set()
 
     def manifest(self, repository, tag):
         return json.loads(self._get("/v2/%s/manifests/%s" % (repository, tag)))
@@ -50,23 +49,6 @@ class Registry:
             blob = self._get("/v2/%s/blobs/%s" % (repository, layer["digest"]))
             _apply(tree, gzip.decompress(blob))
         return tree
-
-    def repositories(self, prefix):
-        names = json.loads(self._get("/v2/_catalog?n=1000"))["repositories"]
-        return [name for name in names or [] if name.startswith(prefix)]
-
-    def delete(self, repository):
-        """Empties a repository, of blobs too: an engine remembers where it pushed a layer, and would
-        have the registry mount it from there. The registry's storage waits for garbage collection."""
-        blobs = set()
-        for tag in self.tags(repository):
-            status, headers, body = self._call("GET", "/v2/%s/manifests/%s" % (repository, tag))
-            if status == 200:   # (a manifest with two tags goes with the first)
-                document = json.loads(body)
-                blobs |= {blob["digest"] for blob in [document["config"], *document["layers"]]}
-                self._call("DELETE", "/v2/%s/manifests/%s" % (repository, headers["Docker-Content-Digest"]))
-        for digest in blobs:
-            self._call("DELETE", "/v2/%s/blobs/%s" % (repository, digest))
 
 
 def _apply(tree, layer):

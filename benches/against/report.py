@@ -56,7 +56,7 @@ def _measured(goal, table):
     return ours[goal.figure] / theirs[goal.figure] if theirs and theirs[goal.figure] else None
 
 
-def render(runs):
+def render(runs, with_goals):
     table = medians(runs)
     lines = _columns([HEADINGS, *(_row(key, row) for key, row in table.items())])
     found = ratios(table)
@@ -65,7 +65,7 @@ def render(runs):
         rows = [(scenario, *("%.2f" % row[n] if n in row else "-" for n in names))
                 for scenario, row in found.items()]
         lines += ["", *_columns([("railyard / bake", "wall", "CPU", "sent", "fetched", "containers"), *rows])]
-    wanted = goals(table)
+    wanted = goals(table) if with_goals else []
     if wanted:
         rows = [(row["goal"], row["figure"], "<= %.2f" % row["most"], "%.3f" % row["measured"],
                  "met" if row["met"] else "MISSED") for row in wanted]

@@ -40,7 +40,9 @@ fn outputs(arguments: &BuildArguments) -> Result<Vec<Output>, Exit> {
     let parse = |text: &String| match text.split_once(':') {
         Some(("oci", path)) if !path.is_empty() => Ok(Output::Layout(path.into())),
         Some(("docker-archive", path)) if !path.is_empty() => Ok(Output::Archive(path.into())),
-        _ => Err(Exit::Usage(format!("error: `--output {text}` is neither `oci:DIR` nor `docker-archive:FILE`"))),
+        _ => Err(Exit::Usage(format!(
+            "error: `--output {text}` is neither `oci:DIR` nor `docker-archive:FILE`"
+        ))),
     };
     arguments.output.iter().map(parse).collect()
 }
@@ -163,9 +165,17 @@ async fn build_async(
     let (known, records) = if build.no_reuse {
         Default::default()
     } else {
-        known_records(&matrix, &plan, &project.lock, &world.store, &world.images, &world.blobs, cache().as_ref())
-            .await
-            .map_err(|e| Exit::steps(&[e]))?
+        known_records(
+            &matrix,
+            &plan,
+            &project.lock,
+            &world.store,
+            &world.images,
+            &world.blobs,
+            cache().as_ref(),
+        )
+        .await
+        .map_err(|e| Exit::steps(&[e]))?
     };
     let actions = Actions::decide(&plan, &known);
     let run_id = run_id();
@@ -230,7 +240,7 @@ fn reporter(progress: Progress) -> Box<dyn Reporter> {
     }
 }
 
-/// Each Ctrl-C (or SIGTERM) is a message.
+/// Each Ctrl-C is a message; SIGTERM, behind which a SIGKILL may come, counts as two.
 fn interrupts() -> mpsc::UnboundedReceiver<()> {
     let (sender, receiver) = mpsc::unbounded_channel();
     tokio::spawn(async move {
@@ -239,7 +249,9 @@ fn interrupts() -> mpsc::UnboundedReceiver<()> {
         loop {
             tokio::select! {
                 result = tokio::signal::ctrl_c() => if result.is_err() { return },
-                _ = terminate.recv() => {}
+                _ = terminate.recv() => {
+                    let _ = sender.send(());
+                }
             }
             if sender.send(()).is_err() {
                 return;
@@ -348,7 +360,12 @@ async fn deliver(
     Ok(())
 }
 
-fn conclude(build: &BuildArguments, outputs: &[Output], reports: &[Report], end: &RunEnd) -> Result<(), Exit> {
+fn conclude(
+    build: &BuildArguments,
+    outputs: &[Output],
+    reports: &[Report],
+    end: &RunEnd,
+) -> Result<(), Exit> {
     let summary = &end.summary;
     print(&report::summary(summary))?;
     let failures = report::failures(&summary.failures);
@@ -392,7 +409,9 @@ pub fn update(arguments: &ProjectArguments, names: &[String], dry_run: bool) -> 
         let wanted = |text: &str| names.is_empty() || names.iter().any(|name| text.contains(name.as_str()));
         let before = project.lock.clone();
         let mut lock = before.clone();
-        lock.images.retain(|reference, _| !(external.images.contains_key(reference) && wanted(&reference.to_string())));
+        lock.images.retain(|reference, _| {
+            !(external.images.contains_key(reference) && wanted(&reference.to_string()))
+        });
         lock.downloads.retain(|url, _| !(external.downloads.contains_key(url) && wanted(url)));
         let pinner = pinner(&world, 8);
         pinner

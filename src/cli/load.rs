@@ -36,8 +36,7 @@ pub fn load_as(arguments: &ProjectArguments, plain: bool) -> Result<Project, Exi
     let sources = read_sources(&arguments.file)?;
     let manifest = parse(sources).map_err(|(sources, found)| mistakes(&sources, &found, plain))?;
     let overrides = Overrides { vars: variables(arguments)?, repository: arguments.repository.clone() };
-    let matrix =
-        expand(&manifest, &overrides).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
+    let matrix = expand(&manifest, &overrides).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
     let usage = |e: crate::matrix::SelectionError| Exit::Usage(format!("error: --only: {e}"));
     let chosen =
         Selection::parse(&arguments.only).and_then(|selection| selection.choose(&matrix)).map_err(usage)?;
@@ -119,8 +118,9 @@ fn variables(arguments: &ProjectArguments) -> Result<BTreeMap<String, String>, E
         let name = path.display();
         let text = std::fs::read_to_string(path)
             .map_err(|e| Exit::Usage(format!("error: failed to read `{name}`: {e}")))?;
-        let table: BTreeMap<String, String> = toml::from_str(&text)
-            .map_err(|e| Exit::Usage(format!("error: `{name}` is no file of `name = \"value\"` lines: {e}")))?;
+        let table: BTreeMap<String, String> = toml::from_str(&text).map_err(|e| {
+            Exit::Usage(format!("error: `{name}` is no file of `name = \"value\"` lines: {e}"))
+        })?;
         vars.extend(table);
     }
     for pair in &arguments.vars {

@@ -17,11 +17,11 @@ pub fn store_path(arguments: &ProjectArguments) -> Result<PathBuf, Exit> {
         return Ok(path.clone());
     }
     let cache = std::env::var_os("XDG_CACHE_HOME").filter(|v| !v.is_empty()).map(PathBuf::from);
-    let home = std::env::var_os("HOME").filter(|v| !v.is_empty()).map(|home| PathBuf::from(home).join(".cache"));
-    cache
-        .or(home)
-        .map(|path| path.join("railyard"))
-        .ok_or_else(|| Exit::Usage("error: neither HOME nor XDG_CACHE_HOME is set\n  help: give --store DIR".into()))
+    let home =
+        std::env::var_os("HOME").filter(|v| !v.is_empty()).map(|home| PathBuf::from(home).join(".cache"));
+    cache.or(home).map(|path| path.join("railyard")).ok_or_else(|| {
+        Exit::Usage("error: neither HOME nor XDG_CACHE_HOME is set\n  help: give --store DIR".into())
+    })
 }
 
 /// SOURCE_DATE_EPOCH as RFC 3339.
@@ -47,9 +47,7 @@ pub fn secrets(matrix: &Matrix) -> HashMap<String, SecretValue> {
     let checks = matrix.cells.iter().flat_map(|c| c.checks.iter().map(|check| &check.command));
     let commands: Vec<&ConcreteCommand> = runs.chain(setups).chain(checks).collect();
     let names = commands.iter().flat_map(|c| c.secrets.iter().map(|(_, variable)| variable));
-    names
-        .filter_map(|name| Some((name.clone(), SecretValue(std::env::var(name).ok()?))))
-        .collect()
+    names.filter_map(|name| Some((name.clone(), SecretValue(std::env::var(name).ok()?)))).collect()
 }
 
 /// CPUs of this machine.

@@ -1,5 +1,6 @@
 //! What can go wrong with layers.
 
+use std::fmt;
 use std::io;
 
 use super::TreePath;
@@ -86,21 +87,30 @@ pub enum LayerError {
         target: String,
     },
     /// A directory where something else is, or the reverse.
-    #[error("{kind} `{path}` ({from}) stands in the way of {other_kind} `{other_path}` ({other_from})")]
+    #[error("{there} stands in the way of {wanted}")]
     Conflict {
-        /// What is there: `file`, `directory`, `symbolic link`, …
-        kind: &'static str,
-        /// Where it is.
-        path: String,
-        /// Where it comes from.
-        from: String,
+        /// What is there.
+        there: Box<Standing>,
         /// What was to be put there.
-        other_kind: &'static str,
-        /// Its path.
-        other_path: String,
-        /// Where that comes from.
-        other_from: String,
+        wanted: Box<Standing>,
     },
+}
+
+/// A side of a conflict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Standing {
+    /// `file`, `directory`, `symbolic link`, …
+    pub kind: &'static str,
+    /// Where.
+    pub path: TreePath,
+    /// Where it comes from.
+    pub from: String,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} `{}` ({})", self.kind, self.path, self.from)
+    }
 }
 
 impl LayerError {

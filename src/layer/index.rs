@@ -229,9 +229,7 @@ fn insert_missing_parents(entries: &mut Vec<Entry>, next: &Entry) {
     }
     for dir in parent.ancestors().chain([parent.clone()]) {
         if !has_dir(entries, &dir) {
-            let mut entry = Entry::directory(dir, Meta::default_dir(), Placing::Implied);
-            entry.mtime = 0;
-            entries.push(entry);
+            entries.push(Entry::directory(dir, Meta::default_dir(), Placing::Implied));
         }
     }
 }

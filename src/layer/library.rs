@@ -38,7 +38,7 @@ pub struct Libraries {
 
 /// Finds the libraries of a tree; links that lead nowhere count as absent.
 pub fn find_libraries(tree: &Tree) -> Libraries {
-    let find = |name: &str| DIRECTORIES.iter().find_map(|dir| library(tree, &format!("{dir}/{name}")));
+    let find = |name: &str| DIRECTORIES.iter().find_map(|dir| library(tree, format!("{dir}/{name}")));
     let musl = || {
         let lib = tree.resolve(&TreePath::parse("lib").ok()?, true).ok()?;
         let loaders = tree.children(&lib).into_iter().map(|node| node.path);

@@ -36,7 +36,7 @@ pub use codec::uncompress;
 pub use copy::{CopySpec, ModeChange};
 pub use digest::tree_digest;
 pub use entry::{Entry, Kind, Meta, Placing, Xattr};
-pub use error::LayerError;
+pub use error::{LayerError, Standing};
 pub use extract::{Archive, ExtractSpec};
 pub use index::{LayerIndex, index_layer};
 pub use keep::{KeepSpec, Times};

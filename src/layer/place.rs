@@ -6,7 +6,7 @@ use super::digest::add_meta;
 use super::entry::{Entry, Kind, Meta, Placing};
 use super::index::LayerIndex;
 use super::tree::{Directory, Found};
-use super::{LayerError, Tree, TreePath};
+use super::{LayerError, Standing, Tree, TreePath};
 use crate::oci::{Digest, Hasher};
 
 /// How an artifact differs where it lies on a given tree. Small: only what differs is named, so
@@ -20,6 +20,10 @@ pub struct Placement {
     /// Directories that hold what was moved, with the metadata they have.
     added: BTreeMap<TreePath, Meta>,
 }
+
+/// Where the sides of a conflict come from.
+const BENEATH: &str = "in the image beneath";
+const SAME_PLACE: &str = "of the layer, led to the same place";
 
 /// An entry where it is placed, and the offset of its content in the artifact's tar.
 pub(crate) type Placed = (Entry, u64);
@@ -104,7 +108,7 @@ impl Placer<'_> {
                 self.children(below, self.artifact.end(at), &real, &directory)
             }
             Some(found) if entry.is_dir() || found.directory.is_some() => {
-                Err(conflict(&found.node.kind, &real, "in the image beneath", entry))
+                Err(conflict(&found.node.kind, &real, BENEATH, entry))
             }
             _ => Ok(()),
         }
@@ -121,7 +125,7 @@ impl Placer<'_> {
         for dir in target.ancestors() {
             let meta = match self.beneath.get(&dir) {
                 Some(node) if node.is_dir() => node.meta,
-                Some(node) => return Err(conflict(&node.kind, &dir, "in the image beneath", entry)),
+                Some(node) => return Err(conflict(&node.kind, &dir, BENEATH, entry)),
                 None => Meta::default_dir(),
             };
             self.placement.added.insert(dir, meta);
@@ -196,15 +200,12 @@ impl Placement {
         let mut merged: BTreeMap<(TreePath, u8), (Placed, &TreePath)> = BTreeMap::new();
         for (placed, origin) in placed.zip(artifact.entries()) {
             let key = (placed.0.path.clone(), placed.0.kind.rank());
-            match merged.get(&key) {
-                None => {}
-                Some((there, _)) if there.0.is_dir() && placed.0.is_dir() => {
-                    if placed.0.is_implied() && !there.0.is_implied() {
-                        continue;
-                    }
+            if let Some((there, path)) = merged.get(&key) {
+                if !there.0.is_dir() || !placed.0.is_dir() {
+                    return Err(conflict(&there.0.kind, path, SAME_PLACE, origin));
                 }
-                Some((there, path)) => {
-                    return Err(conflict(&there.0.kind, path, "in the same layer, one place", origin));
+                if placed.0.is_implied() {
+                    continue;
                 }
             }
             merged.insert(key, (placed, &origin.path));
@@ -220,7 +221,7 @@ impl Placement {
                 && *path != file.path
             {
                 let entry = Entry { path: (*origin).clone(), ..placed.0.clone() };
-                return Err(conflict(&file.kind, file_origin, "in the same layer, one place", &entry));
+                return Err(conflict(&file.kind, file_origin, SAME_PLACE, &entry));
             }
             if placed.0.kind.is_real() && !placed.0.is_dir() {
                 blocking = Some((&placed.0, origin));
@@ -237,12 +238,11 @@ fn own((mut entry, source): Placed) -> Placed {
 }
 
 fn conflict(there: &Kind, path: &TreePath, from: &str, entry: &Entry) -> LayerError {
+    let standing = |kind: &Kind, path: &TreePath, from: &str| {
+        Box::new(Standing { kind: kind.word(), path: path.clone(), from: from.to_owned() })
+    };
     LayerError::Conflict {
-        kind: there.word(),
-        path: path.to_string(),
-        from: from.to_owned(),
-        other_kind: entry.kind.word(),
-        other_path: entry.path.to_string(),
-        other_from: "of the layer".to_owned(),
+        there: standing(there, path, from),
+        wanted: standing(&entry.kind, &entry.path, "of the layer"),
     }
 }

@@ -9,7 +9,7 @@ use super::blob::{Contents, LayerBlob, write_layer};
 use super::entry::{Entry, Kind, Meta, Placing};
 use super::resolve::resolve;
 use super::spool::{Content, Spool, SpoolReader};
-use super::{LayerError, TreePath};
+use super::{LayerError, Standing, TreePath};
 
 /// Entries and contents. An entry's `source` is the place of its content in `contents`; entries
 /// with the same source are hard links of each other.
@@ -124,14 +124,10 @@ impl Staging {
     }
 
     fn conflict(&self, there: &Item, new: &Entry) -> LayerError {
-        LayerError::Conflict {
-            kind: there.entry.kind.word(),
-            path: there.entry.path.to_string(),
-            from: there.part.to_string(),
-            other_kind: new.kind.word(),
-            other_path: new.path.to_string(),
-            other_from: self.part.to_string(),
-        }
+        let standing = |entry: &Entry, from: &str| {
+            Box::new(Standing { kind: entry.kind.word(), path: entry.path.clone(), from: from.to_owned() })
+        };
+        LayerError::Conflict { there: standing(&there.entry, &there.part), wanted: standing(new, &self.part) }
     }
 }
 

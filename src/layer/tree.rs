@@ -174,33 +174,29 @@ impl Tree {
     fn merge(&self, at: Vec<(Part, usize)>) -> Option<Found> {
         let mut node: Option<(Node, bool)> = None;
         let mut parts = Vec::new();
+        // Below an opaque mark only the metadata of the directory itself still counts.
+        let mut opaque = false;
         for (part, start) in at {
             let index = &self.layers[part.layer];
             let path = &index.entries()[start].path;
             let here = index.entries()[start..part.end].iter().take_while(|e| e.path == *path);
-            let real = here.clone().find(|e| e.kind.is_real());
-            if let Some(entry) = real {
-                let below = Part { start: start + here.clone().count(), end: index.end(start), ..part };
-                match &mut node {
-                    None if entry.is_dir() => {
-                        parts.push(below);
-                        node = Some((self.node(entry, part.layer), entry.is_implied()));
-                    }
-                    None => {
+            if let Some(entry) = here.clone().find(|e| e.kind.is_real()) {
+                if entry.is_dir() && !opaque {
+                    parts.push(Part { start: start + here.clone().count(), end: index.end(start), ..part });
+                }
+                match &node {
+                    None if !entry.is_dir() => {
                         let node = self.node(entry, part.layer);
                         return Some(Found { node, directory: None });
                     }
                     Some(_) if !entry.is_dir() => break,
-                    Some((node, implied)) => {
-                        parts.push(below);
-                        if *implied && !entry.is_implied() {
-                            *node = self.node(entry, part.layer);
-                            *implied = false;
-                        }
-                    }
+                    Some((_, implied)) if !implied || entry.is_implied() => {}
+                    _ => node = Some((self.node(entry, part.layer), entry.is_implied())),
                 }
             }
-            if here.clone().any(|e| !e.kind.is_real()) {
+            opaque |= here.clone().any(|e| e.kind == Kind::Opaque);
+            let implied = node.as_ref().is_none_or(|(_, implied)| *implied);
+            if here.clone().any(|e| e.kind == Kind::Whiteout) || (opaque && !implied) {
                 break;
             }
         }

@@ -221,15 +221,17 @@ pub struct ChmodClause {
 }
 
 impl Chmod {
-    /// The permission bits (lowest 12) after the change.
+    /// The permission bits (lowest 12) after the change, as `COPY --chmod` of BuildKit has them:
+    /// `X` looks at the bits before any clause, `u=` takes set-user-ID away and `g=` set-group-ID.
     pub fn apply(&self, mode: u32, is_dir: bool) -> u32 {
         let clauses = match self {
             Self::Octal(bits) => return *bits,
             Self::Symbolic(clauses) => clauses,
         };
+        let executable = is_dir || mode & 0o111 != 0;
         clauses.iter().fold(mode & 0o7777, |mode, clause| {
             let mut bits = u32::from(clause.bits);
-            if clause.execute_if_any && (is_dir || mode & 0o111 != 0) {
+            if clause.execute_if_any && executable {
                 bits |= 1;
             }
             let spread = |bits: u32| {
@@ -241,7 +243,7 @@ impl Chmod {
             match clause.op {
                 '+' => mode | spread(bits),
                 '-' => mode & !spread(bits),
-                _ => mode & !spread(7) | spread(bits),
+                _ => mode & !spread(7) & !(u32::from(clause.who & 6) << 9) | spread(bits),
             }
         })
     }

@@ -65,8 +65,9 @@ impl Reporter for Bars {
             }
             Event::StepStarted { step, kind, label, .. } => {
                 let bar = self.group.insert_before(&self.whole, ProgressBar::new_spinner());
-                let style = ProgressStyle::with_template("{spinner:.green} {elapsed:>4} {prefix} {wide_msg:.dim}")
-                    .unwrap_or_else(|_| ProgressStyle::default_spinner());
+                let style =
+                    ProgressStyle::with_template("{spinner:.green} {elapsed:>4} {prefix} {wide_msg:.dim}")
+                        .unwrap_or_else(|_| ProgressStyle::default_spinner());
                 bar.set_style(style);
                 bar.set_prefix(format!("{kind} {}", shorten(label, 56)));
                 bar.enable_steady_tick(Duration::from_millis(200));

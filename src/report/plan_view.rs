@@ -69,7 +69,8 @@ fn rank(kind: &str) -> u8 {
 
 /// The DAG for Graphviz.
 pub fn dot(plan: &PlanDocument) -> String {
-    let mut text = String::from("digraph plan {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n");
+    let mut text =
+        String::from("digraph plan {\n  rankdir=LR;\n  node [shape=box, fontname=\"sans-serif\"];\n");
     for step in &plan.steps {
         let label = format!("{}\\n{}", step.kind, step.label.replace('\\', "\\\\").replace('"', "\\\""));
         let style = match step.action {
@@ -98,6 +99,8 @@ pub fn mermaid(plan: &PlanDocument) -> String {
             let _ = writeln!(text, "  s{need} --> s{}", step.id);
         }
     }
-    text.push_str("  classDef reuse stroke-dasharray: 4 4\n  classDef skip stroke-dasharray: 1 4,color:#888\n");
+    text.push_str(
+        "  classDef reuse stroke-dasharray: 4 4\n  classDef skip stroke-dasharray: 1 4,color:#888\n",
+    );
     text
 }

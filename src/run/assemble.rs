@@ -71,7 +71,10 @@ pub fn assemble(
     platform: &Platform,
     created: Option<&str>,
 ) -> Result<ImageRecord, AssembleError> {
-    let inherited = base.config.clone().unwrap_or_default();
+    let mut inherited = base.config.clone().unwrap_or_default();
+    if base.config.is_none() {
+        inherited.config.working_dir = Some("/".into());
+    }
     if base.config.is_some()
         && (inherited.os != platform.os || inherited.architecture != platform.architecture)
     {
@@ -243,9 +246,11 @@ mod tests {
     }
 
     #[test]
-    fn scratch_gets_dockers_path_and_unknown_fields_of_a_base_survive() {
+    fn scratch_gets_dockers_path_and_directory_and_unknown_fields_of_a_base_survive() {
         let spec = ConfigSpec::default();
-        assert_eq!(config_of(&Base::default(), &spec).env, Some(vec![format!("PATH={DEFAULT_PATH}")]));
+        let scratch = config_of(&Base::default(), &spec);
+        assert_eq!(scratch.env, Some(vec![format!("PATH={DEFAULT_PATH}")]));
+        assert_eq!(scratch.working_dir.as_deref(), Some("/"));
         let health = serde_json::json!({"Test": ["CMD", "true"]});
         let other = [("Healthcheck".to_owned(), health)];
         let base = base(ContainerConfig { other: other.into(), ..ContainerConfig::default() });

@@ -119,8 +119,11 @@ impl Blobs {
             }
             Err(match last {
                 Some(error) => error.into(),
-                None => StepError::new(format!("blob `{}` is neither in the store nor in a known repository", descriptor.digest))
-                    .help("run again with `--no-reuse` to make it anew"),
+                None => StepError::new(format!(
+                    "blob `{}` is neither in the store nor in a known repository",
+                    descriptor.digest
+                ))
+                .help("run again with `--no-reuse` to make it anew"),
             })
         })
         .await?;

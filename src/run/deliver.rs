@@ -9,11 +9,11 @@ use bytes::Bytes;
 use super::archive::write_docker_archive;
 use super::error::StepError;
 use super::worker::{StepReport, StepValue, Worker};
-use crate::matrix::{CellId, ConcreteCommand, Source};
-use crate::oci::{Digest, MEDIA_MANIFEST, Reference};
 use crate::engine::{Collect, LineSink, RunRequest};
 use crate::event::Event;
 use crate::manifest::Network;
+use crate::matrix::{CellId, ConcreteCommand, Source};
+use crate::oci::{Digest, MEDIA_MANIFEST, Reference};
 use crate::plan::StepId;
 use crate::store::{CheckRecord, ImageRecord, Record};
 
@@ -111,7 +111,8 @@ impl Worker {
             match self.value(*step) {
                 Some(StepValue::Engine(engine_id)) => return Ok(engine_id.clone()),
                 Some(StepValue::Pushed(_)) => {
-                    let reference = self.cell(cell).references[0].name.digest(self.image(cell)?.manifest.digest);
+                    let reference =
+                        self.cell(cell).references[0].name.digest(self.image(cell)?.manifest.digest);
                     return self.pull(&reference).await;
                 }
                 _ => {}

@@ -210,7 +210,12 @@ impl Dispatcher<'_> {
             if let Some(cause) = &cause {
                 self.failure_of.insert(*step, cause.clone());
             }
-            self.send(Event::StepFinished { step: *step, outcome: skipped, duration: Duration::ZERO, failure: None });
+            self.send(Event::StepFinished {
+                step: *step,
+                outcome: skipped,
+                duration: Duration::ZERO,
+                failure: None,
+            });
         }
         self.close_cells(id, &lost);
     }
@@ -250,8 +255,7 @@ impl Dispatcher<'_> {
 
     fn cell_summary(&self, position: usize, steps: &CellSteps) -> CellSummary {
         let cell = &self.matrix.cells[position];
-        let outcomes: Vec<Option<Outcome>> =
-            steps.last.iter().map(|s| self.outcomes[s.0 as usize]).collect();
+        let outcomes: Vec<Option<Outcome>> = steps.last.iter().map(|s| self.outcomes[s.0 as usize]).collect();
         let failure = steps.last.iter().find_map(|s| self.failure_of.get(s).cloned());
         let reports = || steps.last.iter().filter_map(|s| self.reports[s.0 as usize].as_ref());
         let outcome = if outcomes.iter().any(|o| matches!(o, Some(Outcome::Failed | Outcome::Skipped))) {

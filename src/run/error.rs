@@ -42,7 +42,9 @@ impl From<EngineError> for StepError {
             EngineError::Unreachable { .. } => {
                 (Some("start a Docker engine, or point DOCKER_HOST at one".to_owned()), true)
             }
-            EngineError::TimedOut(_) => (Some("raise the step's `timeout`, or see its log".to_owned()), false),
+            EngineError::TimedOut(_) => {
+                (Some("raise the step's `timeout`, or see its log".to_owned()), false)
+            }
             EngineError::NoSuchPath(_) => {
                 (Some("correct `keep`, or the script that should make the path".to_owned()), false)
             }
@@ -55,9 +57,10 @@ impl From<EngineError> for StepError {
 impl From<RegistryError> for StepError {
     fn from(error: RegistryError) -> Self {
         let (help, environment) = match &error.kind {
-            RegistryErrorKind::Denied(_) => {
-                (Some("log in to the registry (`docker login`), or check the account's rights".to_owned()), true)
-            }
+            RegistryErrorKind::Denied(_) => (
+                Some("log in to the registry (`docker login`), or check the account's rights".to_owned()),
+                true,
+            ),
             RegistryErrorKind::Transport(_) => {
                 (Some("check that the registry is up and its name is right, then run again".to_owned()), true)
             }

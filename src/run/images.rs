@@ -55,7 +55,12 @@ pub struct Images {
 
 impl Images {
     /// Over a store and registries, for one platform.
-    pub fn new(store: Arc<Store>, registry: Arc<dyn Registry>, blobs: Arc<Blobs>, platform: Platform) -> Self {
+    pub fn new(
+        store: Arc<Store>,
+        registry: Arc<dyn Registry>,
+        blobs: Arc<Blobs>,
+        platform: Platform,
+    ) -> Self {
         Self {
             store,
             registry,
@@ -77,8 +82,10 @@ impl Images {
         let image = slot
             .get_or_try_init(|| async {
                 let image = match source {
-                    UsedSource::Reference(reference) => self.from_registry(source, reference, pinned).await?,
-                    UsedSource::Layout(directory) => self.from_layout(source, directory)?,
+                    UsedSource::Reference(reference) => {
+                        self.fetch_documents(source, reference, pinned).await?
+                    }
+                    UsedSource::Layout(directory) => self.import_layout(source, directory)?,
                 };
                 if let UsedSource::Reference(reference) = source {
                     for layer in &image.layers {
@@ -91,7 +98,7 @@ impl Images {
         Ok(image.clone())
     }
 
-    async fn from_registry(
+    async fn fetch_documents(
         &self,
         source: &UsedSource,
         reference: &Reference,
@@ -139,12 +146,16 @@ impl Images {
         found.map(|m| m.digest).ok_or_else(|| {
             let has: Vec<String> =
                 index.manifests.iter().filter_map(|m| m.platform.as_ref()).map(ToString::to_string).collect();
-            StepError::new(format!("`{reference}` has no image for `{}`, only for {}", self.platform, has.join(", ")))
+            StepError::new(format!(
+                "`{reference}` has no image for `{}`, only for {}",
+                self.platform,
+                has.join(", ")
+            ))
         })
     }
 
     /// Takes an image out of an OCI layout: its blobs are linked or copied into the store.
-    fn from_layout(&self, source: &UsedSource, directory: &str) -> Result<ResolvedImage, StepError> {
+    fn import_layout(&self, source: &UsedSource, directory: &str) -> Result<ResolvedImage, StepError> {
         let root = Path::new(directory);
         let digest = layout_digest(root, &self.platform)?;
         let manifest_bytes = self.import(root, digest)?;
@@ -168,7 +179,10 @@ impl Images {
         let path = layout_blob(root, digest);
         let (found, _) = Store::hash_file(&path)?;
         if found != digest {
-            return Err(StepError::new(format!("`{}` does not have the content its name says", path.display())));
+            return Err(StepError::new(format!(
+                "`{}` does not have the content its name says",
+                path.display()
+            )));
         }
         let temporary = self.store.temporary_file()?;
         std::fs::copy(&path, temporary.path())
@@ -204,7 +218,8 @@ impl Images {
                     return Ok(Arc::new(index));
                 }
                 let path = self.blobs.ensure(layer, progress).await?;
-                let (media_type, digest, store) = (layer.media_type.clone(), layer.digest, self.store.clone());
+                let (media_type, digest, store) =
+                    (layer.media_type.clone(), layer.digest, self.store.clone());
                 tokio::task::spawn_blocking(move || index_file(&store, &path, &media_type, digest))
                     .await
                     .map_err(|e| StepError::new(format!("failed to index a layer: {e}")))?
@@ -228,7 +243,8 @@ fn index_file(
     media_type: &str,
     digest: Digest,
 ) -> Result<Arc<LayerIndex>, StepError> {
-    let file = File::open(path).map_err(|e| StepError::new(format!("failed to open `{}`: {e}", path.display())))?;
+    let file =
+        File::open(path).map_err(|e| StepError::new(format!("failed to open `{}`: {e}", path.display())))?;
     let (index, diff_id) = index_layer(BufReader::with_capacity(1 << 18, file), media_type)
         .map_err(|e| StepError::new(format!("layer `{digest}`: {e}")))?;
     save_index(store, digest, diff_id, &index)?;
@@ -272,7 +288,8 @@ fn is_index(media_type: &str, bytes: &[u8]) -> bool {
 }
 
 fn document<T: serde::de::DeserializeOwned>(bytes: &[u8], name: &str) -> Result<T, StepError> {
-    serde_json::from_slice(bytes).map_err(|e| StepError::new(format!("a document of `{name}` is malformed: {e}")))
+    serde_json::from_slice(bytes)
+        .map_err(|e| StepError::new(format!("a document of `{name}` is malformed: {e}")))
 }
 
 fn layout_blob(root: &Path, digest: Digest) -> PathBuf {

@@ -62,8 +62,11 @@ pub async fn known_records(
             .map(|(id, _)| id)
             .collect();
         // Images first: where one is known nothing beneath is asked for.
-        let top: Vec<StepId> =
-            wanted.iter().copied().filter(|id| matches!(plan.step(*id).kind, StepKind::Assemble(_))).collect();
+        let top: Vec<StepId> = wanted
+            .iter()
+            .copied()
+            .filter(|id| matches!(plan.step(*id).kind, StepKind::Assemble(_)))
+            .collect();
         let round = if top.is_empty() { wanted } else { top };
         if round.is_empty() {
             return Ok((known, records));
@@ -120,7 +123,9 @@ fn usable(record: &Record, lock: &Lock, kind: &StepKind, key: &Digest, blobs: &B
 /// Whether the store holds an image's documents, and with `files` the indexes of its layers.
 fn listed(source: &UsedSource, lock: &Lock, store: &Store, files: bool) -> Result<bool, StepError> {
     let UsedSource::Reference(reference) = source else { return Ok(false) };
-    let Some(digest) = lock.images.get(reference).map(|i| i.digest).or(reference.digest) else { return Ok(false) };
+    let Some(digest) = lock.images.get(reference).map(|i| i.digest).or(reference.digest) else {
+        return Ok(false);
+    };
     let Some(bytes) = store.blob(digest)? else { return Ok(false) };
     let Ok(manifest) = serde_json::from_slice::<crate::oci::ImageManifest>(&bytes) else { return Ok(false) };
     if !store.has_blob(manifest.config.digest) {
@@ -135,4 +140,3 @@ fn listed(source: &UsedSource, lock: &Lock, store: &Store, files: bool) -> Resul
     }
     Ok(true)
 }
-

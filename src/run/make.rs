@@ -20,8 +20,8 @@ use crate::layer::{
 };
 use crate::manifest::Owner;
 use crate::matrix::{
-    ArchiveName, CellId, ConcreteCommand, ConcreteContent, ConcreteDownload, ConcretePart, ConcreteRun, LayerId,
-    Source,
+    ArchiveName, CellId, ConcreteCommand, ConcreteContent, ConcreteDownload, ConcretePart, ConcreteRun,
+    LayerId, Source,
 };
 use crate::oci::{Descriptor, Digest, Reference};
 use crate::plan::StepId;
@@ -54,7 +54,11 @@ enum Ingredient {
 
 impl Worker {
     /// Makes a layer's files.
-    pub(super) async fn artifact(self: &Arc<Self>, id: StepId, layer: LayerId) -> Result<StepReport, StepError> {
+    pub(super) async fn artifact(
+        self: &Arc<Self>,
+        id: StepId,
+        layer: LayerId,
+    ) -> Result<StepReport, StepError> {
         let begun = Instant::now();
         let matrix = self.matrix.clone();
         let mut report = StepReport::default();
@@ -110,8 +114,8 @@ impl Worker {
                 record
             }
         };
-        self.store.put_record(&self.plan.step(id).key, &Record::Layer(record.clone()))?;
-        self.set(id, StepValue::Layer(record));
+        self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
+        self.set(id, StepValue::Layer(Box::new(record)));
         Ok(())
     }
 
@@ -121,7 +125,7 @@ impl Worker {
         let key = self.plan.step(id).key;
         let record = match self.value(id) {
             Some(StepValue::Layer(layer)) => Record::Layer(layer.clone()),
-            Some(StepValue::Image(image)) => Record::Image((**image).clone()),
+            Some(StepValue::Image(image)) => Record::Image(image.clone()),
             _ => return,
         };
         if let Err(error) = cache.publish(&key, &record, &self.progress(id)).await {
@@ -146,9 +150,12 @@ impl Worker {
                     let (blob, _) = self.downloads.get(&download.urls, wanted, &progress).await?;
                     Ingredient::Download { download: download.clone(), blob }
                 }
-                ConcretePart::File { path, content, mode, owner } => {
-                    Ingredient::File { path: path.clone(), content: content.clone(), mode: *mode, owner: *owner }
-                }
+                ConcretePart::File { path, content, mode, owner } => Ingredient::File {
+                    path: path.clone(),
+                    content: content.clone(),
+                    mode: *mode,
+                    owner: *owner,
+                },
                 ConcretePart::Dir { path, mode, owner } => {
                     Ingredient::Dir { path: path.clone(), mode: *mode, owner: *owner }
                 }
@@ -183,7 +190,11 @@ impl Worker {
             let (builder, implied) = (builder.clone(), keep.clone());
             Box::new(move |tar| {
                 let rename = |name: &[u8]| TreePath::parse(name).ok();
-                let spec = KeepSpec { rename: &rename, times: Times::Normalise(NORMALISED_MTIME), implied: &implied };
+                let spec = KeepSpec {
+                    rename: &rename,
+                    times: Times::Normalise(NORMALISED_MTIME),
+                    implied: &implied,
+                };
                 let mut builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
                 builder.add_tar(tar, &spec).map_err(std::io::Error::other)
             })
@@ -196,7 +207,9 @@ impl Worker {
         );
         let beneath = match builder.check_kept(&keep, None) {
             // Only a link out of what is kept needs the builder image's own files.
-            Err(LayerError::Dangling { .. }) => Some(self.source_files(&run.image, &self.progress(id)).await?.tree),
+            Err(LayerError::Dangling { .. }) => {
+                Some(self.source_files(&run.image, &self.progress(id)).await?.tree)
+            }
             other => {
                 other?;
                 None
@@ -224,7 +237,12 @@ impl Worker {
     }
 
     /// Runs a container with its output going to the step's log and to the reporters.
-    async fn container(&self, id: StepId, request: RunRequest, sink: TarSink) -> Result<RunOutput, StepError> {
+    async fn container(
+        &self,
+        id: StepId,
+        request: RunRequest,
+        sink: TarSink,
+    ) -> Result<RunOutput, StepError> {
         let (log, events) = (self.log(id), self.emit());
         let lines: LineSink = Box::new(move |line| {
             let line = log.line(line);
@@ -331,8 +349,8 @@ impl Worker {
         let placement = place(&index, &beneath)?;
         if placement.is_identity() {
             let record = LayerRecord { blob: Some(artifact), diff_id: Some(diff_id), millis: 0 };
-            self.store.put_record(&self.plan.step(id).key, &Record::Layer(record.clone()))?;
-            self.set(id, StepValue::Layer(record));
+            self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
+            self.set(id, StepValue::Layer(Box::new(record)));
             return Ok(StepReport::default());
         }
         // Cells whose trees call for the same difference share one blob.
@@ -343,7 +361,7 @@ impl Worker {
                 if let Some(Record::Layer(known)) = self.store.record(&key)?
                     && known.blob.as_ref().is_some_and(|blob| self.store.has_blob(blob.digest))
                 {
-                    return Ok(known);
+                    return Ok(*known);
                 }
                 let path = self.blobs.ensure(&artifact, &progress).await?;
                 let (store, level) = (self.store.clone(), self.settings.level);
@@ -357,18 +375,22 @@ impl Worker {
                 let record =
                     LayerRecord { blob: Some(blob.descriptor.clone()), diff_id: Some(blob.diff_id), millis };
                 self.images.remember(blob.descriptor.digest, blob.diff_id, Arc::new(blob.index))?;
-                self.store.put_record(&key, &Record::Layer(record.clone()))?;
+                self.store.put_record(&key, &Record::Layer(Box::new(record.clone())))?;
                 Ok::<_, StepError>(record)
             })
             .await?
             .clone();
-        self.store.put_record(&self.plan.step(id).key, &Record::Layer(record.clone()))?;
-        self.set(id, StepValue::Layer(record));
+        self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
+        self.set(id, StepValue::Layer(Box::new(record)));
         Ok(StepReport::default())
     }
 
     /// Configuration and manifest of a cell.
-    pub(super) async fn assemble(self: &Arc<Self>, id: StepId, cell: CellId) -> Result<StepReport, StepError> {
+    pub(super) async fn assemble(
+        self: &Arc<Self>,
+        id: StepId,
+        cell: CellId,
+    ) -> Result<StepReport, StepError> {
         let source = self.cell(cell).base.clone();
         let layers = match &source {
             Source::Scratch => Vec::new(),
@@ -377,7 +399,8 @@ impl Worker {
         };
         let base = Base { config: self.source_config(&source).await?, layers };
         let steps = self.steps(cell).clone();
-        let names = self.cell(cell).layers.iter().map(|l| format!("railyard layer {}", self.matrix.layers[l.0].name));
+        let names =
+            self.cell(cell).layers.iter().map(|l| format!("railyard layer {}", self.matrix.layers[l.0].name));
         let labels = steps.setup.iter().map(|_| "railyard setup".to_owned()).chain(names);
         let mut stacked = Vec::new();
         for (step, created_by) in steps.setup.iter().chain(&steps.places).zip(labels) {
@@ -391,7 +414,7 @@ impl Worker {
             .map_err(|e| StepError::new(format!("`{}`: {e}", self.cell(cell).name)))?;
         self.store.put_bytes(image.config_json.as_bytes())?;
         self.store.put_bytes(image.manifest_json.as_bytes())?;
-        self.store.put_record(&self.plan.step(id).key, &Record::Image(image.clone()))?;
+        self.store.put_record(&self.plan.step(id).key, &Record::Image(Box::new(image.clone())))?;
         self.set(id, StepValue::Image(Box::new(image)));
         let mut report = StepReport { changed: true, ..StepReport::default() };
         self.share(id, &mut report).await;

@@ -136,7 +136,8 @@ impl Pinner {
             let known = lock.images.get(reference).cloned();
             async move { (reference, self.image(reference, reads, known, platform).await) }
         });
-        let results: Vec<_> = futures_util::stream::iter(pinned).buffer_unordered(self.transfers).collect().await;
+        let results: Vec<_> =
+            futures_util::stream::iter(pinned).buffer_unordered(self.transfers).collect().await;
         for (reference, result) in results {
             match result {
                 Ok(image) => {

@@ -18,7 +18,7 @@ use crate::engine::{Engine, PullCredentials, SecretValue};
 use crate::event::{BlobCounts, Event};
 use crate::lock::Lock;
 use crate::matrix::{Cell, CellId, Matrix, Source};
-use crate::oci::{Digest, DiffId, ImageConfig};
+use crate::oci::{DiffId, Digest, ImageConfig};
 use crate::plan::{CellSteps, Plan, StepId, StepKind, UsedSource};
 use crate::registry::{Progress, Registry};
 use crate::store::{ImageRecord, LayerRecord, Record, Store};
@@ -37,7 +37,7 @@ pub struct StepReport {
 /// The result of a step.
 #[derive(Debug, Clone)]
 pub(super) enum StepValue {
-    Layer(LayerRecord),
+    Layer(Box<LayerRecord>),
     Image(Box<ImageRecord>),
     /// Which tags do not point at the image yet, with what they point at.
     Pushed(Vec<(usize, Option<Digest>)>),
@@ -141,7 +141,7 @@ impl Worker {
         for (id, record) in records {
             match record {
                 Record::Layer(layer) => worker.set(id, StepValue::Layer(layer)),
-                Record::Image(image) => worker.set(id, StepValue::Image(Box::new(image))),
+                Record::Image(image) => worker.set(id, StepValue::Image(image)),
                 Record::Check(_) => {}
             }
         }
@@ -230,7 +230,9 @@ impl Worker {
         let step = self.plan.step(id);
         let masks = self.settings.secrets.values().map(|s| s.0.clone()).collect();
         logs.entry(id)
-            .or_insert_with(|| Arc::new(StepLog::new(&self.settings.logs, id, step.kind.name(), &step.label, masks)))
+            .or_insert_with(|| {
+                Arc::new(StepLog::new(&self.settings.logs, id, step.kind.name(), &step.label, masks))
+            })
             .clone()
     }
 
@@ -315,7 +317,9 @@ impl Worker {
                     .map_err(|e| StepError::new(format!("a recorded configuration is malformed: {e}")))?;
                 Ok(Some(config))
             }
-            Source::Reference(_) | Source::Layout(_) => Ok(Some(self.resolved(&used(source)).await?.config.clone())),
+            Source::Reference(_) | Source::Layout(_) => {
+                Ok(Some(self.resolved(&used(source)).await?.config.clone()))
+            }
         }
     }
 

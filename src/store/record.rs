@@ -9,9 +9,9 @@ use crate::oci::{Descriptor, DiffId};
 #[serde(rename_all = "lowercase")]
 pub enum Record {
     /// Of an artifact, a setup step or a placed layer.
-    Layer(LayerRecord),
+    Layer(Box<LayerRecord>),
     /// Of an assembly.
-    Image(ImageRecord),
+    Image(Box<ImageRecord>),
     /// Of a check; under the hash of image digest and check.
     Check(CheckRecord),
 }

@@ -6,6 +6,7 @@
 //! Formats: POSIX.1-2001 pax, ustar, GNU long names and base-256 numbers.
 
 mod header;
+mod pax;
 mod reader;
 mod writer;
 

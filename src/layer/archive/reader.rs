@@ -1,15 +1,16 @@
 //! Reads a tar stream member by member.
 
 use std::io::{self, BufRead};
+use std::ops::Range;
 
 use super::BLOCK;
 use super::header::{checksums, field, number, text};
+use super::pax::{Pax, set};
 use crate::layer::LayerError;
-use crate::layer::entry::{Meta, Placing, Xattr};
+use crate::layer::entry::{Meta, Placing};
 
 /// The largest PAX header or long name that is read into memory.
 const EXTENSION_LIMIT: u64 = 16 << 20;
-const XATTR: &[u8] = b"SCHILY.xattr.";
 
 /// What a member is; content follows for files.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,20 +50,6 @@ pub(crate) struct TarReader<R> {
     ended: bool,
 }
 
-/// Values of extended headers that matter here; the last one wins.
-#[derive(Debug, Clone, Default)]
-struct Pax {
-    path: Option<Vec<u8>>,
-    link: Option<Vec<u8>>,
-    size: Option<u64>,
-    uid: Option<u64>,
-    gid: Option<u64>,
-    mtime: Option<i64>,
-    comment: Option<Vec<u8>>,
-    xattrs: Vec<Xattr>,
-    sparse: bool,
-}
-
 impl<R: BufRead> TarReader<R> {
     pub fn new(input: R) -> Self {
         Self { input, position: 0, content: 0, padding: 0, global: Pax::default(), ended: false }
@@ -71,116 +58,45 @@ impl<R: BufRead> TarReader<R> {
     /// The next member, after what is left of the current one; `None` at the end of the archive.
     pub fn next_member(&mut self) -> Result<Option<Member>, LayerError> {
         let mut local = Pax::default();
-        let mut long_name = None;
-        let mut long_link = None;
+        let mut long = Long::default();
         loop {
             self.skip(self.content + self.padding)?;
-            self.content = 0;
-            self.padding = 0;
+            self.expect(0);
             let mut block = [0u8; BLOCK];
             if self.ended || !self.fill_block(&mut block)? || block.iter().all(|b| *b == 0) {
                 self.ended = true;
                 return Ok(None);
             }
-            let name = header_name(&block);
-            let (unsigned, signed) = checksums(&block);
-            let sum = number(&block[field::CHECKSUM]);
-            if sum != Some(unsigned) && sum != Some(signed) {
-                return Err(LayerError::archive(&name, "wrong header checksum; this is no tar archive"));
+            let header = Header::parse(&block)?;
+            match header.flag {
+                b'x' | b'g' => {
+                    self.expect(header.size);
+                    let data = self.small_content(&header.name)?;
+                    let pax = if header.flag == b'x' { &mut local } else { &mut self.global };
+                    let malformed = || LayerError::archive(&header.name, "malformed PAX header");
+                    pax.read(&data).ok_or_else(malformed)?;
+                }
+                b'L' | b'K' => {
+                    self.expect(header.size);
+                    let mut data = self.small_content(&header.name)?;
+                    data.truncate(text(&data).len());
+                    *(if header.flag == b'L' { &mut long.name } else { &mut long.link }) = Some(data);
+                }
+                // GNU volume labels, continued volumes and lists of names.
+                b'V' | b'M' | b'N' => self.expect(header.size),
+                _ => {
+                    let member = header.member(local, long, &self.global, self.position)?;
+                    self.expect(member.size);
+                    return Ok(Some(member));
+                }
             }
-            let value = |range: std::ops::Range<usize>, what: &str| {
-                number(&block[range]).ok_or_else(|| LayerError::archive(&name, format!("bad {what}")))
-            };
-            let size = value(field::SIZE, "size")?;
-            let size = u64::try_from(size).map_err(|_| LayerError::archive(&name, "negative size"))?;
-            let flag = block[field::TYPE];
-            match flag {
-                b'x' | b'g' | b'L' | b'K' => {
-                    let mut data = self.extension(&name, size)?;
-                    match flag {
-                        b'x' => local.read(&data).ok_or_else(|| bad_pax(&name))?,
-                        b'g' => self.global.read(&data).ok_or_else(|| bad_pax(&name))?,
-                        _ => {
-                            data.truncate(text(&data).len());
-                            *(if flag == b'L' { &mut long_name } else { &mut long_link }) = Some(data);
-                        }
-                    }
-                    continue;
-                }
-                b'V' | b'M' | b'N' => {
-                    self.content = size;
-                    self.padding = padding(size);
-                    continue;
-                }
-                _ => {}
-            }
-            let global = &self.global;
-            if flag == b'S' || local.sparse || global.sparse {
-                return Err(LayerError::archive(&name, "sparse files are not supported"));
-            }
-            let device = |range, what| {
-                u32::try_from(value(range, what)?).map_err(|_| LayerError::archive(&name, "bad device"))
-            };
-            let name_of = |pax: &Option<Vec<u8>>, global: &Option<Vec<u8>>, long, header: &[u8]| {
-                pax.clone().or(long).or_else(|| global.clone()).unwrap_or_else(|| header.to_vec())
-            };
-            let full = name_of(&local.path, &global.path, long_name.take(), &name);
-            let kind = match flag {
-                b'0' | 0 | b'7' if full.ends_with(b"/") => MemberKind::Directory,
-                b'0' | 0 | b'7' => MemberKind::File,
-                b'1' => MemberKind::HardLink,
-                b'2' => MemberKind::Symlink,
-                b'3' | b'4' => {
-                    let major = device(field::DEV_MAJOR, "device number")?;
-                    let minor = device(field::DEV_MINOR, "device number")?;
-                    match flag {
-                        b'3' => MemberKind::CharDevice { major, minor },
-                        _ => MemberKind::BlockDevice { major, minor },
-                    }
-                }
-                b'5' => MemberKind::Directory,
-                b'6' => MemberKind::Fifo,
-                other => {
-                    let reason = format!("type `{}` is not supported", char::from(other));
-                    return Err(LayerError::archive(&full, reason));
-                }
-            };
-            let size = if kind == MemberKind::File { local.size.or(global.size).unwrap_or(size) } else { 0 };
-            // As Go's archive/tar: all but files have no content, whatever their size says.
-            self.content = size;
-            self.padding = padding(size);
-            let owner = |pax: Option<u64>, global: Option<u64>, range, what| match pax.or(global) {
-                Some(id) => Ok(id),
-                // Ids above 2^31 were once written as negative 32-bit numbers.
-                None => value(range, what).map(|id| if id < 0 { id as u32 as u64 } else { id as u64 }),
-            };
-            let mode = if kind == MemberKind::Symlink { 0o777 } else { value(field::MODE, "mode")? as u32 };
-            let mut xattrs = global.xattrs.clone();
-            local.xattrs.drain(..).for_each(|xattr| set(&mut xattrs, xattr));
-            xattrs.sort();
-            let meta = Meta {
-                mode: mode & 0o7777,
-                uid: owner(local.uid, global.uid, field::UID, "user id")?,
-                gid: owner(local.gid, global.gid, field::GID, "group id")?,
-                xattrs,
-            };
-            let mtime = match local.mtime.or(global.mtime) {
-                Some(mtime) => mtime,
-                None => value(field::MTIME, "time")?,
-            };
-            let link = name_of(&local.link, &global.link, long_link.take(), text(&block[field::LINK]));
-            let placing = Placing::of_comment(local.comment.as_deref());
-            return Ok(Some(Member {
-                name: full,
-                kind,
-                link,
-                meta,
-                mtime,
-                size,
-                offset: self.position,
-                placing,
-            }));
         }
+    }
+
+    /// Notes that `size` bytes of content follow.
+    fn expect(&mut self, size: u64) {
+        self.content = size;
+        self.padding = size.wrapping_neg() % BLOCK as u64;
     }
 
     /// Hands the content of the current member to `sink`, piece by piece.
@@ -226,12 +142,6 @@ impl<R: BufRead> TarReader<R> {
         }
     }
 
-    fn extension(&mut self, name: &[u8], size: u64) -> Result<Vec<u8>, LayerError> {
-        self.content = size;
-        self.padding = padding(size);
-        self.small_content(name)
-    }
-
     fn skip(&mut self, mut amount: u64) -> Result<(), LayerError> {
         self.position += amount;
         while amount > 0 {
@@ -257,48 +167,108 @@ impl<R: BufRead> TarReader<R> {
     }
 }
 
-impl Pax {
-    /// Adds the records `LENGTH KEY=VALUE\n`; `None` when they are malformed.
-    fn read(&mut self, mut data: &[u8]) -> Option<()> {
-        while !data.is_empty() && data[0] != 0 {
-            let space = data.iter().position(|b| *b == b' ')?;
-            let length: usize = std::str::from_utf8(&data[..space]).ok()?.parse().ok()?;
-            let record = data.get(space + 1..length)?.strip_suffix(b"\n")?;
-            data = &data[length..];
-            let equals = record.iter().position(|b| *b == b'=')?;
-            let (key, value) = (&record[..equals], &record[equals + 1..]);
-            let number = || std::str::from_utf8(value).ok()?.parse::<u64>().ok();
-            match key {
-                b"path" => self.path = Some(value.to_vec()),
-                b"linkpath" => self.link = Some(value.to_vec()),
-                b"size" => self.size = Some(number()?),
-                b"uid" => self.uid = Some(number()?),
-                b"gid" => self.gid = Some(number()?),
-                b"mtime" => self.mtime = Some(whole_seconds(value)?),
-                b"comment" => self.comment = Some(value.to_vec()),
-                _ => match key.strip_prefix(XATTR) {
-                    Some(name) => {
-                        set(&mut self.xattrs, Xattr { name: name.to_vec(), value: value.to_vec() });
-                    }
-                    None => self.sparse |= key.starts_with(b"GNU.sparse."),
-                },
+/// GNU long names.
+#[derive(Debug, Default)]
+struct Long {
+    name: Option<Vec<u8>>,
+    link: Option<Vec<u8>>,
+}
+
+/// A header block whose checksum is right.
+struct Header<'b> {
+    block: &'b [u8; BLOCK],
+    name: Vec<u8>,
+    flag: u8,
+    size: u64,
+}
+
+impl<'b> Header<'b> {
+    fn parse(block: &'b [u8; BLOCK]) -> Result<Self, LayerError> {
+        let name = header_name(block);
+        let (unsigned, signed) = checksums(block);
+        let sum = number(&block[field::CHECKSUM]);
+        if sum != Some(unsigned) && sum != Some(signed) {
+            return Err(LayerError::archive(&name, "wrong header checksum; this is no tar archive"));
+        }
+        let mut header = Self { block, name, flag: block[field::TYPE], size: 0 };
+        let size = header.number(field::SIZE, "size")?;
+        header.size = u64::try_from(size).map_err(|_| LayerError::archive(&header.name, "negative size"))?;
+        Ok(header)
+    }
+
+    fn number(&self, range: Range<usize>, what: &str) -> Result<i64, LayerError> {
+        number(&self.block[range]).ok_or_else(|| LayerError::archive(&self.name, format!("bad {what}")))
+    }
+
+    fn id(&self, range: Range<usize>, pax: Option<u64>, what: &str) -> Result<u64, LayerError> {
+        match pax {
+            Some(id) => Ok(id),
+            // Ids above 2^31 were once written as negative 32-bit numbers.
+            None => {
+                Ok(self.number(range, what).map(|id| if id < 0 { id as u32 as u64 } else { id as u64 })?)
             }
         }
-        Some(())
     }
-}
 
-/// The whole seconds of a decimal time, rounded down.
-fn whole_seconds(value: &[u8]) -> Option<i64> {
-    let value = std::str::from_utf8(value).ok()?;
-    let (seconds, fraction) = value.split_once('.').unwrap_or((value, ""));
-    let below = seconds.starts_with('-') && fraction.bytes().any(|b| b != b'0');
-    seconds.parse::<i64>().ok()?.checked_sub(i64::from(below))
-}
+    fn device(&self) -> Result<(u32, u32), LayerError> {
+        let part = |range| {
+            let value = self.number(range, "device number")?;
+            u32::try_from(value).map_err(|_| LayerError::archive(&self.name, "bad device number"))
+        };
+        Ok((part(field::DEV_MAJOR)?, part(field::DEV_MINOR)?))
+    }
 
-fn set(xattrs: &mut Vec<Xattr>, xattr: Xattr) {
-    xattrs.retain(|old| old.name != xattr.name);
-    xattrs.push(xattr);
+    fn kind(&self, name: &[u8]) -> Result<MemberKind, LayerError> {
+        Ok(match self.flag {
+            // Before ustar there was no type for directories.
+            b'0' | 0 | b'7' if name.ends_with(b"/") => MemberKind::Directory,
+            b'0' | 0 | b'7' => MemberKind::File,
+            b'1' => MemberKind::HardLink,
+            b'2' => MemberKind::Symlink,
+            b'3' | b'4' => match (self.device()?, self.flag) {
+                ((major, minor), b'3') => MemberKind::CharDevice { major, minor },
+                ((major, minor), _) => MemberKind::BlockDevice { major, minor },
+            },
+            b'5' => MemberKind::Directory,
+            b'6' => MemberKind::Fifo,
+            b'S' => return Err(LayerError::archive(name, "sparse files are not supported")),
+            other => {
+                let reason = format!("type `{}` is not supported", char::from(other).escape_default());
+                return Err(LayerError::archive(name, reason));
+            }
+        })
+    }
+
+    /// The member that this header and those before it describe; its content begins at `offset`.
+    fn member(self, local: Pax, long: Long, global: &Pax, offset: u64) -> Result<Member, LayerError> {
+        let name = local.path.or(long.name).or_else(|| global.path.clone());
+        let name = name.unwrap_or_else(|| self.name.clone());
+        if local.sparse || global.sparse {
+            return Err(LayerError::archive(&name, "sparse files are not supported"));
+        }
+        let kind = self.kind(&name)?;
+        let link = local.link.or(long.link).or_else(|| global.link.clone());
+        let link = link.unwrap_or_else(|| text(&self.block[field::LINK]).to_vec());
+        // As Go's archive/tar: all but files have no content, whatever their size says.
+        let size = local.size.or(global.size).unwrap_or(self.size);
+        let size = if kind == MemberKind::File { size } else { 0 };
+        let mode = self.number(field::MODE, "mode")? as u32 & 0o7777;
+        let mut xattrs = global.xattrs.clone();
+        local.xattrs.into_iter().for_each(|xattr| set(&mut xattrs, xattr));
+        xattrs.sort();
+        let meta = Meta {
+            mode: if kind == MemberKind::Symlink { 0o777 } else { mode },
+            uid: self.id(field::UID, local.uid.or(global.uid), "user id")?,
+            gid: self.id(field::GID, local.gid.or(global.gid), "group id")?,
+            xattrs,
+        };
+        let mtime = match local.mtime.or(global.mtime) {
+            Some(mtime) => mtime,
+            None => self.number(field::MTIME, "time")?,
+        };
+        let placing = Placing::of_comment(local.comment.as_deref());
+        Ok(Member { name, kind, link, meta, mtime, size, offset, placing })
+    }
 }
 
 fn header_name(block: &[u8; BLOCK]) -> Vec<u8> {
@@ -312,14 +282,6 @@ fn header_name(block: &[u8; BLOCK]) -> Vec<u8> {
     }
 }
 
-fn padding(size: u64) -> u64 {
-    size.wrapping_neg() % BLOCK as u64
-}
-
 fn read_error(source: io::Error) -> LayerError {
     LayerError::io("read the archive", source)
-}
-
-fn bad_pax(name: &[u8]) -> LayerError {
-    LayerError::archive(name, "malformed PAX header")
 }

@@ -107,6 +107,9 @@ mod tests {
         assert_eq!(chmod("a=r,u+w-r").map(|m| m.apply(0o777, false)), Ok(0o244));
         assert_eq!(chmod("+X").map(|m| m.apply(0o600, true)), Ok(0o711));
         assert_eq!(chmod("o=").map(|m| m.apply(0o777, false)), Ok(0o770));
+        assert_eq!(chmod("u+x,go=rX").map(|m| m.apply(0o600, false)), Ok(0o744));
+        assert_eq!(chmod("u=rw").map(|m| m.apply(0o7777, false)), Ok(0o3677));
+        assert_eq!(chmod("go=r").map(|m| m.apply(0o7777, false)), Ok(0o5744));
         for bad in ["", "7", "0888", "u", "u+", "x+u", "u+s", "u+x,", "07777777", "u+é"] {
             assert!(chmod(bad).is_err(), "{bad}");
         }
