@@ -31,7 +31,7 @@ impl StepLog {
             .collect();
         let path = directory.join(format!("{:04}-{kind}-{name}.log", id.0));
         let file = std::fs::create_dir_all(directory).and_then(|()| File::create(&path)).ok();
-        let masks = masks.into_iter().filter(|m| !m.is_empty()).collect();
+        let masks = lines_to_mask(&masks);
         Self { state: Mutex::new(State { file: file.map(|f| (path, f)), tail: VecDeque::new() }), masks }
     }
 
@@ -58,5 +58,41 @@ impl StepLog {
     /// The file.
     pub fn path(&self) -> Option<PathBuf> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).file.as_ref().map(|(path, _)| path.clone())
+    }
+}
+
+/// The shortest line of a longer secret that is masked: a lone brace says nothing.
+const SHORTEST: usize = 4;
+
+/// Secrets as they can stand in a line of output: a value of several lines is never in one whole.
+/// The longest come first, so that one that holds another is masked whole.
+fn lines_to_mask(secrets: &[String]) -> Vec<String> {
+    let lines = secrets.iter().flat_map(|secret| {
+        let several = secret.trim().contains('\n');
+        secret
+            .lines()
+            .map(str::trim)
+            .filter(move |line| !line.is_empty() && (!several || line.len() >= SHORTEST))
+    });
+    let mut masks: Vec<String> = lines.map(str::to_owned).collect();
+    masks.sort_by_key(|mask| std::cmp::Reverse(mask.len()));
+    masks.dedup();
+    masks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_a_secret_is_masked() {
+        let directory = tempfile::tempdir().unwrap();
+        let secrets = vec!["{\n  \"key\": \"hush\"\n}\n".to_owned(), "abc".to_owned(), "abcdef\n".to_owned()];
+        let log = StepLog::new(directory.path(), StepId(1), "artifact", "l", secrets);
+        assert_eq!(log.line("x \"key\": \"hush\" {"), "x *** {");
+        assert_eq!(log.line("abcdef and abc"), "*** and ***");
+        assert_eq!(log.tail(), ["x *** {", "*** and ***"]);
+        let file = std::fs::read_to_string(log.path().unwrap()).unwrap();
+        assert_eq!(file, "x *** {\n*** and ***\n");
     }
 }
