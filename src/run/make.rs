@@ -453,6 +453,7 @@ fn add(builder: &mut ArtifactBuilder, store: &Store, ingredient: &Ingredient) ->
                 to: copy.to.as_deref(),
                 chmod: change.as_ref().map(|c| c as &dyn Fn(u32, bool) -> u32),
                 owner: copy.owner.map(|o| (o.uid, o.gid)),
+                parents_mode: None,
             };
             let open_layer = |position: usize| open_blob(store, &files.layers[position]);
             builder.copy(&files.tree, open_layer, &spec)?;
