@@ -2,7 +2,8 @@
 
 mod support;
 
-use support::compare::Rules;
+use serde_json::json;
+use support::compare::{Rules, differences};
 use support::fixture::{CAPABILITY, Fixture, TIME, dir, file, hard_link, opaque, symlink, whiteout};
 use support::lab::{Case, Ended, Lab};
 
@@ -35,6 +36,43 @@ fn same_place(test: &str, base: &Fixture, source: &Fixture, path: &str) {
     let tables = format!("[layers.part]\ncopy = [{{ from = \"$source\", paths = [\"{path}\"] }}]");
     let dockerfile = format!("FROM $base\nCOPY --from=$source {path} {path}\n");
     lab(test, base, source).judge(&copy(&tables, &dockerfile));
+}
+
+#[test]
+fn the_judge_sees_every_kind_of_difference() {
+    let same = [dir("d"), file("d/same", "same").mode(0o4755)];
+    let left = [
+        file("content", "one"),
+        file("mode", ""),
+        file("owner", ""),
+        file("time", ""),
+        file("capability", "").xattr("security.capability", &CAPABILITY),
+        file("kind", ""),
+        symlink("target", "a"),
+        file("name", "x"),
+        hard_link("other-name", "name"),
+        file("gone", ""),
+    ];
+    let right = [
+        file("content", "two"),
+        file("mode", "").mode(0o755),
+        file("owner", "").owner(0, 1),
+        file("time", "").time(TIME + 1),
+        file("capability", ""),
+        dir("kind"),
+        symlink("target", "b"),
+        file("name", "x"),
+        file("other-name", "x"),
+    ];
+    let mut lab = Lab::new("judge");
+    lab.push("left", &Fixture::new([&same[..], &left].concat()));
+    lab.push("right", &Fixture::new([&same[..], &right].concat()).config(json!({"Env": ["PATH=/x"]})));
+    let [left, right] = ["left", "right"].map(|name| lab.pull(&format!("{}/{name}", lab.path), "1"));
+    let seen = differences(&left, &right, &Rules::default());
+    let seen: Vec<&str> = seen.iter().filter_map(|line| line.split_once(':')).map(|(at, _)| at).collect();
+    let all = "config Env,/capability,/content,/gone,/kind,/mode,/name,/other-name,/owner,/target,/time";
+    assert_eq!(seen.join(","), all);
+    assert_eq!(differences(&left, &left, &Rules::default()), Vec::<String>::new());
 }
 
 #[test]
@@ -92,7 +130,8 @@ fn hard_links_hold_inside_the_selection_and_become_files_at_its_edge() {
         file("opt/aside/outer", "shared with outside").mode(0o755).owner(7, 8),
         dir("opt/app"),
         hard_link("opt/app/edge", "opt/aside/outer").mode(0o755).owner(7, 8),
-        hard_link("opt/app/edge-2", "opt/aside/outer").mode(0o755).owner(7, 8),
+        // What a later name says of mode and owner holds for the file.
+        hard_link("opt/app/edge-2", "opt/aside/outer").mode(0o711).owner(9, 8),
         file("opt/app/one", "shared inside").mode(0o640),
         dir("opt/app/sub"),
         hard_link("opt/app/sub/two", "opt/app/one").mode(0o640),

@@ -5,7 +5,7 @@ mod support;
 use std::io::Write;
 
 use serde_json::json;
-use support::compare::Rules;
+use support::compare::{Rules, assert_equal};
 use support::fixture::{Entry, Fixture, dir, file, gzip, hard_link, member, programs, symlink, tar_of};
 use support::lab::{Case, Lab};
 use support::server::serve;
@@ -99,6 +99,27 @@ fn env_refers_to_the_bases() {
         "env = { KEPT = \"{{ base.env.KEPT }} and more\", COPY = \"{{ base.env.FIRST }}\" }",
         "ENV KEPT=\"$KEPT and more\" COPY=$FIRST\n",
     );
+}
+
+#[test]
+fn declared_a_workdir_that_is_not_there_is_left_to_the_container() {
+    // BuildKit makes the directory when it builds; engines make it for each container.
+    let mut lab = Lab::new("config-workdir");
+    lab.push("base", &Fixture::new([dir("etc")]));
+    let case = Case {
+        image: "base = \"$base\"\nworkdir = \"/made/late\"",
+        dockerfile: "FROM $base\nWORKDIR /made/late\n",
+        ..Case::default()
+    };
+    let found = lab.found(&case);
+    assert!(!found.tree.contains_key("made"));
+    let rules = Rules { paths: vec!["/made".into()], ..Rules::default() };
+    for engine in &lab.engines {
+        assert_equal(&lab.expected(&case, engine), &found, &rules, &engine.version);
+        let reference = format!("{}/{}/found@{}", lab.registry.host, lab.path, found.digest);
+        assert!(engine.export(&reference).tree.contains_key("made/late"));
+        engine.forget(&[&reference]);
+    }
 }
 
 #[test]
@@ -356,6 +377,20 @@ fn a_setup_step_leaves_what_run_leaves() {
         image: &image,
         dockerfile: &dockerfile,
         rules: any_time(),
+        runs: true,
+        ..Case::default()
+    });
+}
+
+#[test]
+fn what_engines_mount_over_is_not_part_of_a_setup_step() {
+    let mut lab = Lab::new("setup-mounts");
+    lab.push("base", &Fixture::new(programs(&["mkdir", "sh", "touch"])));
+    lab.judge(&Case {
+        image: "base = \"$base\"\nsetup = [{ script = \"mkdir /made; touch /etc/made /root/made /tmp/made\" }]",
+        dockerfile: "FROM $base\nRUN mkdir /made; touch /etc/made /root/made /tmp/made\n",
+        // Declared: BuildKit leaves the directories that it mounted something on.
+        rules: Rules { paths: ["dev", "proc", "sys"].map(str::to_owned).to_vec(), ..any_time() },
         runs: true,
         ..Case::default()
     });

@@ -35,7 +35,8 @@ pub type Tree = BTreeMap<String, Node>;
 #[derive(Debug)]
 enum Change {
     Set(Node),
-    HardLink(String),
+    /// Another name of a file; what the tar says of it holds for the file, as engines have it.
+    HardLink(String, Node),
     Whiteout,
     Opaque,
 }
@@ -99,18 +100,15 @@ impl Layer {
             let device =
                 || format!("{:?}:{:?}", header.device_major().unwrap(), header.device_minor().unwrap());
             let (kind, target) = match header.entry_type() {
-                tar::EntryType::Regular | tar::EntryType::Continuous | tar::EntryType::GNUSparse => {
-                    ('-', String::new())
-                }
+                tar::EntryType::Regular
+                | tar::EntryType::Link
+                | tar::EntryType::Continuous
+                | tar::EntryType::GNUSparse => ('-', String::new()),
                 tar::EntryType::Directory => ('d', String::new()),
                 tar::EntryType::Symlink => ('l', text(&link)),
                 tar::EntryType::Char => ('c', device()),
                 tar::EntryType::Block => ('b', device()),
                 tar::EntryType::Fifo => ('p', String::new()),
-                tar::EntryType::Link => {
-                    changes.push((name, Change::HardLink(normal(&link))));
-                    continue;
-                }
                 tar::EntryType::XGlobalHeader => continue,
                 other => panic!("`{name}` is of an unknown type {other:?}"),
             };
@@ -125,6 +123,10 @@ impl Layer {
                 xattrs,
                 inode: 0,
             };
+            if header.entry_type() == tar::EntryType::Link {
+                changes.push((name, Change::HardLink(normal(&link), node)));
+                continue;
+            }
             changes.push((name, Change::Set(node)));
         }
         Self(changes)
@@ -164,13 +166,16 @@ impl Layer {
                     assert!(!here.contains(path.as_str()), "a layer has `{path}` and then deletes it");
                     tree.retain(|p, _| p != path && !below(p, path));
                 }
-                Change::HardLink(target) => {
-                    assert!(
-                        here.contains(target.as_str()),
-                        "a layer links `{path}` to `{target}`, which it lacks"
-                    );
-                    let node = tree[target].clone();
+                Change::HardLink(target, said) => {
+                    let lacks = "a layer links to a file that it lacks";
+                    assert!(here.contains(target.as_str()), "`{path}` -> `{target}`: {lacks}");
+                    let Node { mode, uid, gid, mtime, .. } = *said;
+                    let mut node = Node { mode, uid, gid, mtime, ..tree[target].clone() };
+                    node.xattrs.extend(said.xattrs.clone());
                     tree.retain(|p, _| !below(p, path));
+                    for other in tree.values_mut().filter(|other| other.inode == node.inode) {
+                        *other = node.clone();
+                    }
                     tree.insert(path.clone(), node);
                     here.insert(path);
                 }

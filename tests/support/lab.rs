@@ -36,8 +36,10 @@ pub struct Ended {
 pub struct Case<'a> {
     /// Tables of `builds.toml` before the image's: `[layers.…]`.
     pub tables: &'a str,
-    /// Keys of `[images.found]` beside `tags`.
+    /// Keys of `[images.found]`; its tag is `1` where they say none.
     pub image: &'a str,
+    /// The tag that is compared; `1` unless set.
+    pub tag: &'a str,
     /// The equivalent Dockerfile.
     pub dockerfile: &'a str,
     /// Files of its context: path, content, mode.
@@ -85,7 +87,7 @@ impl Lab {
         self.names.iter().fold(text.to_owned(), |text, (name, value)| text.replace(name, value))
     }
 
-    /// Runs railyard; without an engine where none is given.
+    /// Runs railyard in the test's directory; without an engine where none is given.
     pub fn railyard(&self, arguments: &[&str], engine: Option<&Engine>) -> Ended {
         let mut command = Command::new(env!("CARGO_BIN_EXE_railyard"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RAILYARD_")) {
@@ -93,6 +95,7 @@ impl Lab {
         }
         let output = command
             .args(arguments)
+            .current_dir(self.directory.path())
             .arg("--store")
             .arg(self.place("store"))
             .arg("--lock")
@@ -109,16 +112,16 @@ impl Lab {
     /// Has railyard build a case, without looking at the result.
     pub fn attempt(&self, case: &Case<'_>) -> Ended {
         let manifest = format!(
-            "schema = 1\n[project]\nname = \"oracle\"\nrepository = \"{}/{}\"\n{}\n[images.found]\ntags = [\"1\"]\n{}\n",
+            "schema = 1\n[project]\nname = \"oracle\"\nrepository = \"{}/{}\"\n{}\n[images.found]\n{}{}\n",
             self.registry.host,
             self.path,
             self.fill(case.tables),
+            if case.tag.is_empty() { "tags = [\"1\"]\n" } else { "" },
             self.fill(case.image),
         );
-        let file = self.place("builds.toml");
-        std::fs::write(&file, manifest).unwrap();
+        std::fs::write(self.place("builds.toml"), manifest).unwrap();
         let engine = case.runs.then(|| self.engines.last().unwrap());
-        self.railyard(&["build", "--push", "--progress", "plain", "--file", file.to_str().unwrap()], engine)
+        self.railyard(&["build", "--push", "--progress", "plain"], engine)
     }
 
     /// The image that railyard makes of a case.
@@ -126,7 +129,8 @@ impl Lab {
     pub fn found(&self, case: &Case<'_>) -> Image {
         let ended = self.attempt(case);
         assert_eq!(ended.code, Some(0), "railyard: {}", ended.said);
-        self.pull(&format!("{}/found", self.path), "1")
+        let tag = if case.tag.is_empty() { "1" } else { case.tag };
+        self.pull(&format!("{}/found", self.path), tag)
     }
 
     /// Writes the Dockerfile and its context; gives their directory.
