@@ -4,12 +4,8 @@ mod support;
 
 use serde_json::json;
 use support::compare::Rules;
-use support::fixture::{Entry, Fixture, dir, file, programs, symlink};
+use support::fixture::{Fixture, dir, file, shell, symlink};
 use support::lab::{Case, Lab};
-
-fn any_time() -> Rules {
-    Rules { times: vec!["/".into()], ..Rules::default() }
-}
 
 fn source() -> Fixture {
     Fixture::new([
@@ -22,23 +18,6 @@ fn source() -> Fixture {
         dir("tmp"),
         file("tmp/seed", "seed"),
     ])
-}
-
-/// A base in which commands run.
-fn shell(more: impl IntoIterator<Item = Entry>) -> Fixture {
-    let mut entries = programs(&["cat", "chmod", "chown", "mkdir", "rm", "sh"]);
-    entries.extend([
-        file("etc/hosts", "127.0.0.1 base\n"),
-        file("etc/hostname", "base\n"),
-        file("etc/resolv.conf", "# base\n"),
-        file("etc/passwd", "root:x:0:0::/root:/bin/sh\n"),
-        file("etc/group", "root:x:0:\n"),
-        dir("dev"),
-        dir("proc"),
-        dir("sys"),
-    ]);
-    entries.extend(more);
-    Fixture::new(entries)
 }
 
 #[test]
@@ -104,7 +83,7 @@ copy = [{ image = "lower", paths = ["/opt/app/bin"], to = "/opt/app/sbin" }]
 #[test]
 fn commands_run_in_images_of_the_matrix() {
     let mut lab = Lab::new("run-stages");
-    lab.push("base", &shell([dir("opt"), dir("opt/data").mode(0o700)]));
+    lab.push("base", &Fixture::new(shell()));
     lab.push("source", &source());
     lab.judge(&Case {
         tables: r#"
@@ -123,7 +102,7 @@ run = { image = { image = "lower" }, script = "echo $GREETING >/opt/data/made; c
         dockerfile: "FROM $base AS lower\nCOPY --from=$source /opt/app /opt/app\nENV GREETING=hello\n\
             FROM lower\nRUN cat /opt/app/bin/tool >/tmp/tool; rm /opt/app/bin/tool; echo $GREETING >/opt/app/bin/said; \
             echo $GREETING >/opt/data/made; cat /tmp/tool >>/opt/data/made; chmod 640 /opt/data/made; rm /tmp/tool\n",
-        rules: any_time(),
+        rules: Rules::any_time(),
         runs: true,
         ..Case::default()
     });

@@ -199,3 +199,25 @@ pub fn programs(names: &[&str]) -> Vec<Entry> {
     entries.extend(files.iter().map(|(source, path)| file(path, content(source)).mode(0o755)));
     entries
 }
+
+/// A base in which commands run, with everything that engines mount over already there.
+pub fn shell() -> Vec<Entry> {
+    let tools = ["cat", "chmod", "chown", "cp", "ln", "mkdir", "mv", "rm", "sh", "touch"];
+    let mut entries = programs(&tools);
+    entries.extend([
+        file("etc/hosts", "127.0.0.1 base\n"),
+        file("etc/hostname", "base\n"),
+        file("etc/resolv.conf", "# base\n"),
+        file("etc/passwd", "root:x:0:0::/root:/bin/sh\nuser:x:1000:1001::/home:/bin/sh\n"),
+        file("etc/group", "root:x:0:\nuser:x:1001:\n"),
+        dir("dev"),
+        dir("proc"),
+        dir("sys"),
+        dir("opt").mode(0o711),
+        dir("opt/data").mode(0o700).owner(9, 9),
+        dir("usr"),
+        dir("usr/sbin").owner(0, 4),
+        symlink("sbin", "usr/sbin"),
+    ]);
+    entries
+}

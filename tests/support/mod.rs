@@ -8,6 +8,7 @@
 #![allow(dead_code)]
 
 pub mod compare;
+pub mod copying;
 pub mod engine;
 pub mod fixture;
 pub mod flatten;
