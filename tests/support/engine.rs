@@ -93,10 +93,20 @@ impl Engine {
         }
     }
 
-    /// Forgets images; what is not there is passed over.
-    pub fn forget(&self, references: &[&str]) {
-        let arguments = [&["rmi", "--force"], references].concat();
-        self.command(&arguments).output().expect("the docker client is in PATH (dev/env)");
+    /// Forgets the images of these repositories, by their names alone: other tests may have the
+    /// same images under others.
+    pub fn forget(&self, repositories: &str) {
+        let filter = format!("reference={repositories}");
+        for format in ["{{.Repository}}:{{.Tag}}", "{{.Repository}}@{{.Digest}}"] {
+            let arguments = ["images", "--all", "--digests", "--filter", &filter, "--format", format];
+            let output = self.command(&arguments).output().expect("the docker client is in PATH (dev/env)");
+            let listing = String::from_utf8_lossy(&output.stdout).into_owned();
+            let references: Vec<&str> = listing.lines().filter(|line| !line.contains("<none>")).collect();
+            if !references.is_empty() {
+                // What has gone meanwhile is forgotten too.
+                let _ = self.command(&[&["rmi"], &references[..]].concat()).output();
+            }
+        }
     }
 }
 

@@ -19,7 +19,6 @@ pub struct Lab {
     pub path: String,
     directory: tempfile::TempDir,
     names: Vec<(String, String)>,
-    tagged: std::cell::RefCell<Vec<String>>,
 }
 
 /// How a run of railyard ended.
@@ -61,7 +60,7 @@ impl Lab {
         let unique = directory.path().file_name().unwrap().to_str().unwrap();
         let unique: String = unique.chars().filter(char::is_ascii_alphanumeric).collect();
         let path = format!("oracle/{test}-{}", unique.to_lowercase());
-        Self { engines: engines(), registry, path, directory, names: Vec::new(), tagged: Default::default() }
+        Self { engines: engines(), registry, path, directory, names: Vec::new() }
     }
 
     /// A directory or file of the test.
@@ -155,7 +154,6 @@ impl Lab {
     #[track_caller]
     pub fn refusal(&self, case: &Case<'_>, engine: &Engine) -> String {
         let reference = format!("{}/{}/refused:1", self.registry.host, self.path);
-        self.tagged.borrow_mut().push(reference.clone());
         engine.build(&reference, &self.context(case), "").expect_err("the engine refuses it")
     }
 
@@ -171,7 +169,6 @@ impl Lab {
         let tag = engine.version.replace(|c: char| !c.is_ascii_alphanumeric() && c != '.', "-");
         let repository = format!("{}/{name}", self.path);
         let reference = format!("{}/{repository}:{tag}", self.registry.host);
-        self.tagged.borrow_mut().push(reference.clone());
         if let Err(said) = engine.build(&reference, context, target) {
             panic!("engine {} refuses the Dockerfile: {said}", engine.version);
         }
@@ -212,7 +209,6 @@ impl Lab {
     #[track_caller]
     fn unpacked(&self, found: &Image, engine: &Engine) {
         let reference = format!("{}/{}/found@{}", self.registry.host, self.path, found.digest);
-        self.tagged.borrow_mut().push(reference.clone());
         let mut seen = engine.export(&reference);
         if !found.tree.contains_key("etc") {
             seen.tree.remove("etc");
@@ -223,10 +219,8 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        let tagged = self.tagged.take();
-        let references: Vec<&str> = tagged.iter().map(String::as_str).collect();
-        if !references.is_empty() {
-            self.engines.iter().for_each(|engine| engine.forget(&references));
-        }
+        self.engines
+            .iter()
+            .for_each(|engine| engine.forget(&format!("{}/{}/*", self.registry.host, self.path)));
     }
 }
