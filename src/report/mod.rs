@@ -1,6 +1,6 @@
 //! What people and other programs see: progress, the closing table, reports, views of a plan.
 //!
-//! Reporters consume [`Event`](crate::event::Event)s; nothing here decides anything.
+//! Reporters consume [`Event`]s; nothing here decides anything.
 
 mod bars;
 mod junit;
