@@ -47,6 +47,8 @@ pub struct LockedImage {
     pub digest: Digest,
     /// Digests of trees that runs read: path -> digest of its content without times.
     pub trees: BTreeMap<String, Digest>,
+    /// Digests of trees that are copied: path -> digest of all that a copy takes over, times too.
+    pub copies: BTreeMap<String, Digest>,
     /// Digest of what a run takes from its builder beside trees: environment, user, working
     /// directory, versions of libc and libstdc++.
     pub environment: Option<Digest>,
@@ -83,6 +85,8 @@ struct ImageEntry {
     environment: Option<String>,
     #[serde(default)]
     trees: BTreeMap<String, String>,
+    #[serde(default)]
+    copies: BTreeMap<String, String>,
 }
 
 #[derive(Deserialize)]
@@ -110,14 +114,17 @@ impl Lock {
         }
         let mut lock = Self::default();
         for entry in file.image {
+            let digests = |trees: &BTreeMap<String, String>| {
+                trees
+                    .iter()
+                    .map(|(path, digest)| Ok((path.clone(), parse(digest, &entry.reference)?)))
+                    .collect::<Result<_, LockError>>()
+            };
             let image = LockedImage {
                 platform: parse(&entry.platform, &entry.reference)?,
                 digest: parse(&entry.digest, &entry.reference)?,
-                trees: entry
-                    .trees
-                    .iter()
-                    .map(|(path, digest)| Ok((path.clone(), parse(digest, &entry.reference)?)))
-                    .collect::<Result<_, LockError>>()?,
+                trees: digests(&entry.trees)?,
+                copies: digests(&entry.copies)?,
                 environment: entry.environment.as_deref().map(|e| parse(e, &entry.reference)).transpose()?,
             };
             if lock.images.insert(parse(&entry.reference, &entry.reference)?, image).is_some() {
@@ -156,6 +163,9 @@ impl Lock {
             }
             for (path, digest) in &image.trees {
                 let _ = writeln!(text, "trees.{} = {}", quote(path), quote(&digest.to_string()));
+            }
+            for (path, digest) in &image.copies {
+                let _ = writeln!(text, "copies.{} = {}", quote(path), quote(&digest.to_string()));
             }
         }
         for (url, download) in &self.downloads {
@@ -201,6 +211,7 @@ mod tests {
                 platform: Platform::linux_amd64(),
                 digest,
                 trees: [("/var/lang".to_owned(), Digest::of(b"tree"))].into(),
+                copies: [("/opt/".to_owned(), Digest::of(b"copy"))].into(),
                 environment: Some(Digest::of(b"env")),
             },
         );

@@ -9,20 +9,19 @@ use tokio::sync::mpsc;
 
 use super::exit::{Exit, print, say};
 use super::load::{Project, load, write_lock};
-use super::settings::{cpus, created, secrets, store_path};
+use super::settings::{cpus, created, secrets};
+use super::world::{World, complete_lock, freshness, pinner, runtime, world};
 use super::{BuildArguments, Progress, ProjectArguments};
-use crate::engine::{DockerEngine, Engine, PullCredentials};
 use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
 use crate::oci::Reference;
 use crate::plan::{Actions, Delivery, Inputs, plan};
-use crate::registry::{Credential, Credentials, HostSettings, HttpRegistry, Registry, RegistryOptions};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
-    Behaviour, Blobs, Cache, CredentialLookup, Downloads, External, Images, Limits, Pinner, RunEnd, Services,
-    Settings, StepError, Worker, dispatch, known_records, write_docker_archive, write_layout,
+    Behaviour, External, Knowledge, Limits, RunEnd, Services, Settings, StepError, Worker, dispatch,
+    write_docker_archive, write_layout,
 };
-use crate::store::{ImageRecord, Store};
+use crate::store::ImageRecord;
 
 /// Where `--output` writes.
 enum Output {
@@ -65,67 +64,6 @@ fn limits(project: &Project, jobs: Option<usize>) -> Limits {
     }
 }
 
-/// Everything that talks to the outside.
-struct World {
-    store: Arc<Store>,
-    registry: Arc<dyn Registry>,
-    engine: Arc<dyn Engine>,
-    blobs: Arc<Blobs>,
-    images: Arc<Images>,
-    downloads: Arc<Downloads>,
-    credentials: CredentialLookup,
-}
-
-fn world(arguments: &ProjectArguments, project: &Project) -> Result<World, Exit> {
-    let environment = |e: &dyn std::fmt::Display| Exit::Environment(format!("error: {e}"));
-    let store = Arc::new(Store::open(&store_path(arguments)?).map_err(|e| environment(&e))?);
-    let settings = project.manifest.registries.iter().map(|(host, s)| {
-        let settings = HostSettings {
-            insecure: s.insecure,
-            requests_per_second: s.requests_per_second,
-            concurrency: s.concurrency,
-        };
-        (host.clone(), settings)
-    });
-    let options = RegistryOptions {
-        settings: settings.collect(),
-        credentials: Credentials::docker(),
-        ..RegistryOptions::default()
-    };
-    let http = Arc::new(HttpRegistry::new(options));
-    let credentials: CredentialLookup = {
-        let http = http.clone();
-        Arc::new(move |host| {
-            let http = http.clone();
-            Box::pin(async move {
-                // The registry client has reported a broken configuration where it needed one itself.
-                Some(match http.pull_credentials(&host).await.ok()?? {
-                    Credential::Password { username, password } => {
-                        PullCredentials { username, password: password.expose().to_owned() }
-                    }
-                    Credential::IdentityToken(token) => {
-                        PullCredentials { username: String::new(), password: token.expose().to_owned() }
-                    }
-                })
-            })
-        })
-    };
-    let registry: Arc<dyn Registry> = http;
-    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::connect(None));
-    let blobs = Arc::new(Blobs::new(store.clone(), registry.clone()));
-    let platform = project.matrix.platform.clone();
-    let images = Arc::new(Images::new(store.clone(), registry.clone(), blobs.clone(), platform));
-    let downloads = Arc::new(Downloads::new(store.clone(), blobs.traffic.clone()));
-    Ok(World { store, registry, engine, blobs, images, downloads, credentials })
-}
-
-fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Exit::Environment(format!("error: failed to start the runtime: {e}")))
-}
-
 /// `railyard build`.
 pub fn build(arguments: &ProjectArguments, build: &BuildArguments) -> Result<(), Exit> {
     let outputs = outputs(build)?;
@@ -158,25 +96,14 @@ async fn build_async(
     let inputs = Inputs { lock: &project.lock, layouts: &layouts, created: created.as_deref(), delivery };
     let plan = Arc::new(plan(&project.matrix, &project.chosen, inputs));
     let matrix = Arc::new(project.matrix.clone());
-    let cache = || {
-        let repository = matrix.cache.clone().filter(|_| !build.no_cache)?;
-        Some(Cache::new(repository, world.registry.clone(), world.blobs.clone(), world.store.clone()))
-    };
-    let (known, records) = if build.no_reuse {
-        Default::default()
+    let cache = || world.cache(&project).filter(|_| !build.no_cache);
+    let freshness = freshness(&project, &build.force, !build.locked)?;
+    let knowledge = if build.no_reuse {
+        Knowledge::default()
     } else {
-        known_records(
-            &matrix,
-            &plan,
-            &project.lock,
-            &world.store,
-            &world.images,
-            &world.blobs,
-            cache().as_ref(),
-        )
-        .await
-        .map_err(|e| Exit::steps(&[e]))?
+        world.look_up(&project, &plan, cache().as_ref(), &freshness).await?
     };
+    let Knowledge { known, records, anew } = knowledge;
     let actions = Actions::decide(&plan, &known);
     let run_id = run_id();
     let settings = Settings {
@@ -187,6 +114,8 @@ async fn build_async(
         secrets: secrets(&matrix),
         credentials: world.credentials.clone(),
         level: 4,
+        no_reuse: build.no_reuse,
+        anew: anew.keys().map(|id| plan.step(*id).key).collect(),
     };
     let (sender, receiver) = mpsc::unbounded_channel();
     let reporter = reporter(build.progress);
@@ -212,8 +141,8 @@ async fn build_async(
         let _ = world.engine.sweep(&labels).await;
     }
     world.engine.settle().await;
-    let added = record_outputs(&mut project, &worker);
-    if added && !build.locked {
+    let changed = record_outputs(&mut project, &worker);
+    if changed && !build.locked {
         write_lock(&project.lock_path, &project.lock)?;
     }
     let delivered = deliver(&worker, &world, &plan, outputs, &mut end).await;
@@ -266,55 +195,21 @@ fn run_id() -> String {
     format!("{now}-{}", std::process::id())
 }
 
-async fn complete_lock(
-    project: &mut Project,
-    world: &World,
-    locked: bool,
-    transfers: usize,
-) -> Result<(), Exit> {
-    let external = External::of(&project.matrix, &project.chosen);
-    let missing = external.missing(&project.lock);
-    if missing.is_empty() {
-        return Ok(());
-    }
-    if locked {
-        return Err(Exit::Usage(format!(
-            "error: --locked: the lock `{}` lacks {}\n  help: run `railyard build` or `railyard update` without --locked, and commit the lock",
-            project.lock_path.display(),
-            missing.join(", ")
-        )));
-    }
-    let pinner = pinner(world, transfers);
-    let before = project.lock.clone();
-    let result = pinner.complete(&external, &mut project.lock, &project.matrix.platform).await;
-    if project.lock != before {
-        write_lock(&project.lock_path, &project.lock)?;
-    }
-    let added = result.map_err(|errors| Exit::steps(&errors))?;
-    for line in added {
-        say(&format!("locked {line}"));
-    }
-    Ok(())
-}
-
-fn pinner(world: &World, transfers: usize) -> Pinner {
-    Pinner {
-        images: world.images.clone(),
-        downloads: world.downloads.clone(),
-        blobs: world.blobs.clone(),
-        transfers,
-    }
-}
-
+/// Outputs of runs that the lock lacks, and those of runs that were to run anew.
 fn record_outputs(project: &mut Project, worker: &Worker) -> bool {
-    let mut added = false;
+    let mut changed = false;
     for (key, diff_id) in worker.outputs() {
-        project.lock.outputs.entry(key).or_insert_with(|| {
-            added = true;
+        let anew = worker.is_anew(&key);
+        let locked = project.lock.outputs.entry(key).or_insert_with(|| {
+            changed = true;
             diff_id
         });
+        if anew && *locked != diff_id {
+            *locked = diff_id;
+            changed = true;
+        }
     }
-    added
+    changed
 }
 
 /// Writes `--output`s out of the store.

@@ -5,6 +5,7 @@ mod exit;
 mod load;
 mod plan;
 mod settings;
+mod world;
 
 use std::path::PathBuf;
 
@@ -118,6 +119,10 @@ struct BuildArguments {
     /// Make everything anew, whatever is known.
     #[arg(long)]
     no_reuse: bool,
+    /// Run the commands of these layers, images or cells again: a name or a glob; may be given
+    /// several times.
+    #[arg(long, value_name = "PATTERN")]
+    force: Vec<String>,
     /// Do not ask or fill the cache repository.
     #[arg(long)]
     no_cache: bool,

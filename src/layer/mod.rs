@@ -34,7 +34,7 @@ pub use blob::LayerBlob;
 pub use changes::{ChangesSpec, normalise_changes};
 pub use codec::uncompress;
 pub use copy::{CopySpec, ModeChange};
-pub use digest::tree_digest;
+pub use digest::{copy_digest, tree_digest};
 pub use entry::{Entry, Kind, Meta, Placing, Xattr};
 pub use error::{LayerError, Standing};
 pub use extract::{Archive, ExtractSpec};

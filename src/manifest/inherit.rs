@@ -122,6 +122,7 @@ fn extend(parent: RawImage, child: &RawImage) -> RawImage {
         exclude: child.exclude.or(parent.exclude),
         zip: child.zip.or(parent.zip),
         when: child.when.or(parent.when),
+        max_age: child.max_age.or(parent.max_age),
         checks: splice(parent.checks, child.checks),
         push: child.push.or(parent.push),
         broken: child.broken,
@@ -210,6 +211,7 @@ fn finish(id: &Located<String>, whole: RawImage, broken: bool, problems: &mut Di
         zip: whole.zip.unwrap_or_default(),
         when: whole.when,
         checks: whole.checks.unwrap_or_default(),
+        max_age: whole.max_age,
         push,
     }
 }

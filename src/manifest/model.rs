@@ -266,6 +266,8 @@ pub struct Layer {
     pub name: Located<String>,
     /// Left out of a cell where it is false.
     pub when: Option<Condition>,
+    /// A run runs again when its result is older.
+    pub max_age: Option<Duration>,
     /// What makes it.
     pub content: LayerContent,
 }
@@ -441,6 +443,8 @@ pub struct Image {
     pub when: Option<Condition>,
     /// Its checks; they exist.
     pub checks: Vec<Located<String>>,
+    /// Its setup steps and the runs of its layers run again when their result is older.
+    pub max_age: Option<Duration>,
     /// Whether its cells are pushed; false for images that only others use.
     pub push: bool,
 }

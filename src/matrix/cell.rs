@@ -1,6 +1,7 @@
 //! Cells and the concrete layers, commands and checks they list.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -53,6 +54,8 @@ pub struct Cell {
     pub config: Arc<ConfigSpec>,
     /// Checks of the finished image.
     pub checks: Vec<Arc<ConcreteCheck>>,
+    /// Its setup steps and the runs of its layers run again when their result is older.
+    pub max_age: Option<Duration>,
     /// Where its image is defined.
     pub at: Location,
 }
@@ -75,6 +78,8 @@ pub enum Source {
 pub struct ConcreteLayer {
     /// The layer's name in the manifest.
     pub name: String,
+    /// A run runs again when its result is older.
+    pub max_age: Option<Duration>,
     /// What makes it.
     pub content: ConcreteContent,
 }

@@ -246,6 +246,7 @@ impl<'m> Expansion<'m> {
             layers,
             config: Arc::new(config?),
             checks: checks?,
+            max_age: image.max_age,
             at: image.id.at,
         })
     }
@@ -460,7 +461,7 @@ impl<'m> Expansion<'m> {
         if !self.wanted(layer.when.as_ref(), point)? {
             return Ok(None);
         }
-        let name = layer.name.value.clone();
+        let (name, max_age) = (layer.name.value.clone(), layer.max_age);
         let parts = match &layer.content {
             LayerContent::Parts(parts) => parts,
             LayerContent::Run(run) => {
@@ -469,7 +470,8 @@ impl<'m> Expansion<'m> {
                 let reads = self.texts(&run.reads, point);
                 let command = self.command(&run.command, point)?;
                 let run = ConcreteRun { image: image?, keep: keep?, reads: reads?, command };
-                return Ok(Some(ConcreteLayer { name, content: ConcreteContent::Run(Box::new(run)) }));
+                let content = ConcreteContent::Run(Box::new(run));
+                return Ok(Some(ConcreteLayer { name, max_age, content }));
             }
         };
         let mut concrete = Vec::new();
@@ -487,8 +489,11 @@ impl<'m> Expansion<'m> {
         if failed {
             return Err(Failed);
         }
-        Ok((!concrete.is_empty())
-            .then_some(ConcreteLayer { name, content: ConcreteContent::Parts(concrete) }))
+        Ok((!concrete.is_empty()).then_some(ConcreteLayer {
+            name,
+            max_age,
+            content: ConcreteContent::Parts(concrete),
+        }))
     }
 
     fn part(

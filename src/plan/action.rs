@@ -24,6 +24,20 @@ pub enum Action {
 #[derive(Debug, Clone, Default)]
 pub struct Known(pub HashSet<Digest>);
 
+/// Why a step runs again though its result is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Anew {
+    /// It was asked for.
+    Forced,
+    /// The result is older than it may be, in seconds.
+    TooOld {
+        /// Its age; `None` where its record is lost.
+        age: Option<u64>,
+        /// The age it may have.
+        max_age: u64,
+    },
+}
+
 /// For each step of a plan what happens to it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Actions(Vec<Action>);

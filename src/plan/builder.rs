@@ -1,13 +1,16 @@
 //! Matrix + lock -> plan.
 
 use std::collections::{BTreeMap, HashMap};
+use std::fmt::Write as _;
 
 use petgraph::graph::DiGraph;
 
 use super::key::{self, Identity, Key};
 use super::step::*;
 use crate::lock::Lock;
-use crate::matrix::{Cell, CellId, ConcreteContent, ConcretePart, ConcreteRun, LayerId, Matrix, Source};
+use crate::matrix::{
+    Cell, CellId, ConcreteContent, ConcreteCopy, ConcretePart, ConcreteRun, LayerId, Matrix, Source,
+};
 use crate::oci::Digest;
 
 /// What the keys are made of beside the matrix.
@@ -294,7 +297,7 @@ impl<'a> Builder<'a> {
             ConcretePart::Copy(copy) => {
                 let identity = self.identity(&copy.from);
                 needs.extend(self.listed(&copy.from, &identity));
-                identity
+                self.copied(copy).unwrap_or(identity)
             }
             ConcretePart::Download(download) => {
                 let locked = || self.inputs.lock.downloads.get(&download.urls[0]).map(|d| d.sha256);
@@ -307,6 +310,17 @@ impl<'a> Builder<'a> {
                 Identity { text: String::new(), provisional: false }
             }
         }
+    }
+
+    /// What is copied out of an image, where the lock has the digests of all of it.
+    fn copied(&self, copy: &ConcreteCopy) -> Option<Identity> {
+        let Source::Reference(reference) = &copy.from else { return None };
+        let image = self.inputs.lock.images.get(reference)?;
+        let mut text = String::from("copies");
+        for path in &copy.paths {
+            let _ = write!(text, ";{path}={}", image.copies.get(path)?);
+        }
+        Some(Identity { text, provisional: false })
     }
 
     /// The builder's digest, or with `reads` the digests of what is read of it, where the lock has them.

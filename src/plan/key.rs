@@ -151,6 +151,14 @@ pub(super) fn config(key: &mut Key, spec: &ConfigSpec) {
     }
 }
 
+/// The key of a check's result: decided by the image it was run in.
+pub fn check_result(image: &Digest, check: &ConcreteCheck, platform: &Platform) -> Digest {
+    let mut key = Key::new("check result", platform);
+    key.digest(image);
+    self::check(&mut key, check);
+    key.finish()
+}
+
 /// A check.
 pub(super) fn check(key: &mut Key, check: &ConcreteCheck) {
     key.text(&check.name).number(check.exit as u64).optional(check.expect.as_deref());

@@ -8,8 +8,8 @@ mod document;
 mod key;
 mod step;
 
-pub use action::{Action, Actions, Known, critical_path, priorities};
+pub use action::{Action, Actions, Anew, Known, critical_path, priorities};
 pub use builder::{Inputs, plan};
 pub use document::{CellDocument, PLAN_SCHEMA, PlanDocument, StepDocument, Totals};
-pub use key::KEY_VERSION;
+pub use key::{KEY_VERSION, check_result};
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};

@@ -14,7 +14,7 @@ use crate::event::Event;
 use crate::manifest::Network;
 use crate::matrix::{CellId, ConcreteCommand, Source};
 use crate::oci::{Digest, MEDIA_MANIFEST, Reference};
-use crate::plan::StepId;
+use crate::plan::{StepId, check_result};
 use crate::store::{CheckRecord, ImageRecord, Record};
 
 impl Worker {
@@ -135,6 +135,13 @@ impl Worker {
         position: usize,
     ) -> Result<StepReport, StepError> {
         let check = self.cell(cell).checks[position].clone();
+        let key = check_result(&self.image(cell)?.manifest.digest, &check, &self.matrix.platform);
+        if let Some(Record::Check(known)) = self.store.record(&key)?
+            && known.passed
+            && !self.settings.no_reuse
+        {
+            return Ok(StepReport::default());
+        }
         let image = self.engine_image_of(id, cell).await?;
         let begun = Instant::now();
         let log = self.log(id);
@@ -167,9 +174,11 @@ impl Worker {
                     .help("the image's tags were not moved; see the check's output"));
             }
         }
-        let record = CheckRecord { passed: true, seconds: begun.elapsed().as_secs_f64() };
-        self.store.put_record(&self.plan.step(id).key, &Record::Check(record))?;
-        Ok(StepReport::default())
+        let record = Record::Check(CheckRecord { passed: true, seconds: begun.elapsed().as_secs_f64() });
+        self.store.put_record(&key, &record)?;
+        let mut report = StepReport::default();
+        self.share(id, &key, &record, &mut report).await;
+        Ok(report)
     }
 
     /// A container request for a command, with its limits and secrets.

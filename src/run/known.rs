@@ -1,105 +1,187 @@
 //! What is known before a run: records of the local store and of the cache repository.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use futures_util::StreamExt;
+use futures_util::{StreamExt, TryStreamExt};
 
 use super::blobs::Blobs;
 use super::cache::Cache;
 use super::error::StepError;
+use super::fresh::{Freshness, with_dependents};
 use super::images::Images;
 use crate::lock::Lock;
 use crate::matrix::{Matrix, Source};
 use crate::oci::Digest;
-use crate::plan::{Action, Actions, Known, Plan, StepId, StepKind, UsedSource};
+use crate::plan::{Action, Actions, Anew, Known, Plan, StepId, StepKind, UsedSource, check_result};
 use crate::store::{Record, Store};
 
 /// How many records are looked up in the cache repository at a time.
 const LOOKUPS: usize = 16;
 
-/// Keys whose results are known and at hand, and those results by step.
-///
-/// Records that the store lacks are looked for in the cache repository, from the images down: a
-/// record is only asked for when nothing above it is known.
-pub async fn known_records(
-    matrix: &Matrix,
-    plan: &Plan,
-    lock: &Lock,
-    store: &Store,
-    images: &Images,
-    blobs: &Blobs,
-    cache: Option<&Cache>,
-) -> Result<(Known, HashMap<StepId, Record>), StepError> {
-    register_bases(matrix, plan, lock, store, images).await?;
-    let mut known = Known::default();
-    let mut records = HashMap::new();
-    for (id, step) in plan.steps() {
-        if let Some(record) = store.record(&step.key)?
-            && usable(&record, lock, &step.kind, &step.key, blobs)
-        {
-            known.0.insert(step.key);
-            records.insert(id, record);
+/// What is known of a plan's steps.
+#[derive(Debug, Default)]
+pub struct Knowledge {
+    /// Keys whose results are known and good enough.
+    pub known: Known,
+    /// Those results by step.
+    pub records: HashMap<StepId, Record>,
+    /// Steps that run again though their result is known.
+    pub anew: BTreeMap<StepId, Anew>,
+}
+
+/// Where results are looked up.
+pub struct Sources<'a> {
+    /// The cells.
+    pub matrix: &'a Matrix,
+    /// The plan.
+    pub plan: &'a Plan,
+    /// The lock that it was made with.
+    pub lock: &'a Lock,
+    /// Local records.
+    pub store: &'a Store,
+    /// External images.
+    pub images: &'a Images,
+    /// Blobs.
+    pub blobs: &'a Blobs,
+    /// Shared records.
+    pub cache: Option<&'a Cache>,
+}
+
+impl Sources<'_> {
+    /// Looks results up. Records that the store lacks are looked for in the cache repository, from
+    /// the images down: a record is only asked for when nothing above it is known.
+    ///
+    /// # Errors
+    /// When the store or the cache repository cannot be read.
+    pub async fn look_up(&self, freshness: &Freshness) -> Result<Knowledge, StepError> {
+        register_bases(self).await?;
+        let mut found = Knowledge::default();
+        let mut asked: HashSet<Digest> = HashSet::new();
+        let unfit = self.unfit(freshness, &mut found, &mut asked).await?;
+        for (id, step) in self.plan.steps().filter(|(id, _)| !unfit.contains(id)) {
+            match &step.kind {
+                StepKind::Index(source) | StepKind::Resolve(source) => {
+                    if listed(source, self.lock, self.store, matches!(step.kind, StepKind::Index(_)))? {
+                        found.known.0.insert(step.key);
+                    }
+                }
+                StepKind::Check { .. } => {}
+                _ => self.take(&mut found, id, self.store.record(&step.key)?),
+            }
         }
-        if let StepKind::Index(source) | StepKind::Resolve(source) = &step.kind
-            && listed(source, lock, store, matches!(step.kind, StepKind::Index(_)))?
+        while let Some(wanted) = self.unasked(&found.known, &unfit, &asked) {
+            asked.extend(wanted.iter().map(|id| self.plan.step(*id).key));
+            let keys = wanted.into_iter().map(|id| (id, self.plan.step(id).key)).collect();
+            for (id, record) in self.fetch(keys).await? {
+                self.take(&mut found, id, record);
+            }
+        }
+        self.checks(&mut found).await?;
+        Ok(found)
+    }
+
+    /// Steps that run again, and all that is made of their results.
+    async fn unfit(
+        &self,
+        freshness: &Freshness,
+        found: &mut Knowledge,
+        asked: &mut HashSet<Digest>,
+    ) -> Result<HashSet<StepId>, StepError> {
+        let candidates = freshness.candidates(self.matrix, self.plan);
+        let mut missing = Vec::new();
+        let mut records = HashMap::new();
+        for id in candidates.keys() {
+            let key = self.plan.step(*id).key;
+            match self.store.record(&key)? {
+                Some(record) => drop(records.insert(*id, record)),
+                None => missing.push((*id, key)),
+            }
+        }
+        asked.extend(missing.iter().map(|(_, key)| *key));
+        for (id, record) in self.fetch(missing).await? {
+            records.extend(record.map(|record| (id, record)));
+        }
+        for (id, candidate) in &candidates {
+            if let Some(anew) = freshness.judge(candidate, records.get(id)) {
+                found.anew.insert(*id, anew);
+            }
+        }
+        Ok(with_dependents(self.plan, found.anew.keys().copied()))
+    }
+
+    fn take(&self, found: &mut Knowledge, id: StepId, record: Option<Record>) {
+        let step = self.plan.step(id);
+        if let Some(record) = record
+            && usable(&record, self.lock, &step.kind, &step.key, self.blobs)
         {
-            known.0.insert(step.key);
+            found.known.0.insert(step.key);
+            found.records.insert(id, record);
         }
     }
-    let Some(cache) = cache else { return Ok((known, records)) };
-    let mut asked: HashSet<Digest> = HashSet::new();
-    loop {
-        let actions = Actions::decide(plan, &known);
-        let wanted: Vec<StepId> = plan
+
+    /// What the cache repository is asked for next; images first: where one is known nothing
+    /// beneath is asked for.
+    fn unasked(
+        &self,
+        known: &Known,
+        unfit: &HashSet<StepId>,
+        asked: &HashSet<Digest>,
+    ) -> Option<Vec<StepId>> {
+        self.cache?;
+        let actions = Actions::decide(self.plan, known);
+        let wanted: Vec<StepId> = self
+            .plan
             .steps()
             .filter(|(id, step)| {
                 let shared = matches!(
                     step.kind,
                     StepKind::Assemble(_) | StepKind::Artifact(_) | StepKind::Setup { .. }
                 );
-                shared && actions.of(*id) == Action::Run && !asked.contains(&step.key)
+                shared && actions.of(*id) == Action::Run && !unfit.contains(id) && !asked.contains(&step.key)
             })
             .map(|(id, _)| id)
             .collect();
-        // Images first: where one is known nothing beneath is asked for.
-        let top: Vec<StepId> = wanted
-            .iter()
-            .copied()
-            .filter(|id| matches!(plan.step(*id).kind, StepKind::Assemble(_)))
-            .collect();
-        let round = if top.is_empty() { wanted } else { top };
-        if round.is_empty() {
-            return Ok((known, records));
-        }
-        let lookups = round.iter().map(|id| async move { (*id, cache.fetch(&plan.step(*id).key).await) });
-        let mut results = futures_util::stream::iter(lookups).buffer_unordered(LOOKUPS);
-        while let Some((id, record)) = results.next().await {
-            let step = plan.step(id);
-            asked.insert(step.key);
-            if let Some(record) = record?
-                && usable(&record, lock, &step.kind, &step.key, blobs)
-            {
-                known.0.insert(step.key);
-                records.insert(id, record);
+        let is_image = |id: &&StepId| matches!(self.plan.step(**id).kind, StepKind::Assemble(_));
+        let images: Vec<StepId> = wanted.iter().filter(is_image).copied().collect();
+        let round = if images.is_empty() { wanted } else { images };
+        (!round.is_empty()).then_some(round)
+    }
+
+    async fn fetch(&self, keys: Vec<(StepId, Digest)>) -> Result<Vec<(StepId, Option<Record>)>, StepError> {
+        let Some(cache) = self.cache else { return Ok(Vec::new()) };
+        let lookups = keys.into_iter().map(|(id, key)| async move { Ok((id, cache.fetch(&key).await?)) });
+        futures_util::stream::iter(lookups).buffer_unordered(LOOKUPS).try_collect().await
+    }
+
+    /// Checks are known by the image that they were run in.
+    async fn checks(&self, found: &mut Knowledge) -> Result<(), StepError> {
+        let mut missing = Vec::new();
+        for (id, step) in self.plan.steps() {
+            let StepKind::Check { cell, position } = step.kind else { continue };
+            let assemble = self.plan.cells[cell.0].as_ref().expect("steps belong to planned cells").assemble;
+            let Some(Record::Image(image)) = found.records.get(&assemble) else { continue };
+            let check = &self.matrix.cells[cell.0].checks[position];
+            let key = check_result(&image.manifest.digest, check, &self.matrix.platform);
+            match self.store.record(&key)? {
+                record @ Some(_) => self.take(found, id, record),
+                None => missing.push((id, key)),
             }
         }
+        for (id, record) in self.fetch(missing).await? {
+            self.take(found, id, record);
+        }
+        Ok(())
     }
 }
 
 /// Tells `blobs` where the layers of locked bases live, as far as their documents are in the store.
-async fn register_bases(
-    matrix: &Matrix,
-    plan: &Plan,
-    lock: &Lock,
-    store: &Store,
-    images: &Images,
-) -> Result<(), StepError> {
-    for steps in plan.cells.iter().flatten() {
-        let Source::Reference(reference) = &matrix.cells[steps.cell.0].base else { continue };
-        let Some(pinned) = lock.images.get(reference) else { continue };
-        if store.has_blob(pinned.digest) {
+async fn register_bases(sources: &Sources<'_>) -> Result<(), StepError> {
+    for steps in sources.plan.cells.iter().flatten() {
+        let Source::Reference(reference) = &sources.matrix.cells[steps.cell.0].base else { continue };
+        let Some(pinned) = sources.lock.images.get(reference) else { continue };
+        if sources.store.has_blob(pinned.digest) {
             let source = UsedSource::Reference(reference.clone());
-            images.resolve(&source, Some(pinned.digest)).await?;
+            sources.images.resolve(&source, Some(pinned.digest)).await?;
         }
     }
     Ok(())

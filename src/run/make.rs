@@ -71,7 +71,7 @@ impl Worker {
             }
         };
         self.keep_layer(id, Some(blob), begun).await?;
-        self.share(id, &mut report).await;
+        self.share_result(id, &mut report).await;
         Ok(report)
     }
 
@@ -87,10 +87,12 @@ impl Worker {
         if let Some(locked) = self.lock.outputs.get(&key)
             && *locked != blob.diff_id
         {
+            let anew = self.settings.anew.contains(&key);
             let message = format!(
-                "the output of `{layer}` ({}) is {}, the lock says {locked}",
+                "the output of `{layer}` ({}) is {}, the lock {} {locked}",
                 self.plan.step(id).label,
-                blob.diff_id
+                blob.diff_id,
+                if anew { "said" } else { "says" }
             );
             if self.settings.locked {
                 return Err(StepError::new(message)
@@ -104,31 +106,30 @@ impl Worker {
 
     /// Remembers a layer that was made; `None` for one without changes.
     async fn keep_layer(&self, id: StepId, blob: Option<LayerBlob>, begun: Instant) -> Result<(), StepError> {
-        let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let record = match blob {
-            None => LayerRecord { blob: None, diff_id: None, millis },
-            Some(blob) => {
-                let record =
-                    LayerRecord { blob: Some(blob.descriptor.clone()), diff_id: Some(blob.diff_id), millis };
-                self.images.remember(blob.descriptor.digest, blob.diff_id, Arc::new(blob.index))?;
-                record
-            }
-        };
+        let made = blob.as_ref().map(|blob| (blob.descriptor.clone(), blob.diff_id));
+        let record = LayerRecord::new(made, begun.elapsed());
+        if let Some(blob) = blob {
+            self.images.remember(blob.descriptor.digest, blob.diff_id, Arc::new(blob.index))?;
+        }
         self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
         self.set(id, StepValue::Layer(Box::new(record)));
         Ok(())
     }
 
-    /// Puts a result into the cache repository; a failure is worth a notice, not the build.
-    async fn share(&self, id: StepId, report: &mut StepReport) {
-        let Some(cache) = &self.cache else { return };
-        let key = self.plan.step(id).key;
+    /// Puts a step's result into the cache repository.
+    async fn share_result(&self, id: StepId, report: &mut StepReport) {
         let record = match self.value(id) {
             Some(StepValue::Layer(layer)) => Record::Layer(layer.clone()),
             Some(StepValue::Image(image)) => Record::Image(image.clone()),
             _ => return,
         };
-        if let Err(error) = cache.publish(&key, &record, &self.progress(id)).await {
+        self.share(id, &self.plan.step(id).key, &record, report).await;
+    }
+
+    /// Puts a record into the cache repository; a failure is worth a notice, not the build.
+    pub(super) async fn share(&self, id: StepId, key: &Digest, record: &Record, report: &mut StepReport) {
+        let Some(cache) = &self.cache else { return };
+        if let Err(error) = cache.publish(key, record, &self.progress(id)).await {
             report.notices.push(format!("not shared in the cache repository: {error}"));
         }
     }
@@ -326,7 +327,7 @@ impl Worker {
         }
         self.keep_layer(id, blob, begun).await?;
         let mut report = StepReport::default();
-        self.share(id, &mut report).await;
+        self.share_result(id, &mut report).await;
         Ok(report)
     }
 
@@ -348,7 +349,7 @@ impl Worker {
         let beneath = self.files_beneath(cell, position, &progress).await?.tree;
         let placement = place(&index, &beneath)?;
         if placement.is_identity() {
-            let record = LayerRecord { blob: Some(artifact), diff_id: Some(diff_id), millis: 0 };
+            let record = LayerRecord::new(Some((artifact, diff_id)), begun.elapsed());
             self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
             self.set(id, StepValue::Layer(Box::new(record)));
             return Ok(StepReport::default());
@@ -371,9 +372,7 @@ impl Worker {
                     store_blob(&store, |out| write_placed(stored, &index, &placement, &spool, out, level))
                 })
                 .await?;
-                let millis = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
-                let record =
-                    LayerRecord { blob: Some(blob.descriptor.clone()), diff_id: Some(blob.diff_id), millis };
+                let record = LayerRecord::new(Some((blob.descriptor.clone(), blob.diff_id)), begun.elapsed());
                 self.images.remember(blob.descriptor.digest, blob.diff_id, Arc::new(blob.index))?;
                 self.store.put_record(&key, &Record::Layer(Box::new(record.clone())))?;
                 Ok::<_, StepError>(record)
@@ -417,7 +416,7 @@ impl Worker {
         self.store.put_record(&self.plan.step(id).key, &Record::Image(Box::new(image.clone())))?;
         self.set(id, StepValue::Image(Box::new(image)));
         let mut report = StepReport { changed: true, ..StepReport::default() };
-        self.share(id, &mut report).await;
+        self.share_result(id, &mut report).await;
         Ok(report)
     }
 }

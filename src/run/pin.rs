@@ -11,7 +11,7 @@ use super::blobs::Blobs;
 use super::download::Downloads;
 use super::error::StepError;
 use super::images::{ImageFiles, Images, ResolvedImage, layout_digest};
-use crate::layer::{find_libraries, tree_digest};
+use crate::layer::{copy_digest, find_libraries, tree_digest};
 use crate::lock::{Lock, LockedDownload, LockedImage};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Source};
 use crate::oci::{Digest, Hasher, Reference};
@@ -21,12 +21,30 @@ use crate::registry::Progress;
 /// Everything that chosen cells take from outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct External {
-    /// Images, with the trees that runs read of them.
-    pub images: BTreeMap<Reference, BTreeSet<String>>,
+    /// Images, with what is taken of them.
+    pub images: BTreeMap<Reference, Taken>,
     /// Images in OCI layouts.
     pub layouts: BTreeSet<String>,
     /// Downloads: first URL -> mirrors and the digest that the manifest demands.
     pub downloads: BTreeMap<String, (Vec<String>, Option<Digest>)>,
+}
+
+/// What is taken of an image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Taken {
+    /// Trees that runs read.
+    pub reads: BTreeSet<String>,
+    /// Trees that are copied.
+    pub copies: BTreeSet<String>,
+}
+
+impl Taken {
+    /// Whether an image's entry in a lock has all of it.
+    fn is_pinned(&self, image: &LockedImage) -> bool {
+        let reads = self.reads.is_empty()
+            || image.environment.is_some() && self.reads.iter().all(|path| image.trees.contains_key(path));
+        reads && self.copies.iter().all(|path| image.copies.contains_key(path))
+    }
 }
 
 impl External {
@@ -42,13 +60,13 @@ impl External {
                 continue;
             }
             let cell = &matrix.cells[id.0];
-            external.source(&cell.base, &[], &mut stack);
+            external.source(&cell.base, &[], &[], &mut stack);
             for layer in &cell.layers {
                 if std::mem::replace(&mut seen_layers[layer.0], true) {
                     continue;
                 }
                 match &matrix.layers[layer.0].content {
-                    ConcreteContent::Run(run) => external.source(&run.image, &run.reads, &mut stack),
+                    ConcreteContent::Run(run) => external.source(&run.image, &run.reads, &[], &mut stack),
                     ConcreteContent::Parts(parts) => {
                         for part in parts {
                             external.part(part, &mut stack);
@@ -62,7 +80,7 @@ impl External {
 
     fn part(&mut self, part: &ConcretePart, stack: &mut Vec<CellId>) {
         match part {
-            ConcretePart::Copy(copy) => self.source(&copy.from, &[], stack),
+            ConcretePart::Copy(copy) => self.source(&copy.from, &[], &copy.paths, stack),
             ConcretePart::Download(download) => {
                 let entry = (download.urls.clone(), download.sha256);
                 self.downloads.entry(download.urls[0].clone()).or_insert(entry);
@@ -71,11 +89,13 @@ impl External {
         }
     }
 
-    fn source(&mut self, source: &Source, reads: &[String], stack: &mut Vec<CellId>) {
+    fn source(&mut self, source: &Source, reads: &[String], copies: &[String], stack: &mut Vec<CellId>) {
         match source {
             Source::Scratch => {}
             Source::Reference(reference) => {
-                self.images.entry(reference.clone()).or_default().extend(reads.iter().cloned());
+                let taken = self.images.entry(reference.clone()).or_default();
+                taken.reads.extend(reads.iter().cloned());
+                taken.copies.extend(copies.iter().cloned());
             }
             Source::Layout(directory) => {
                 self.layouts.insert(directory.clone());
@@ -86,13 +106,12 @@ impl External {
 
     /// What of this a lock does not pin, for people.
     pub fn missing(&self, lock: &Lock) -> Vec<String> {
-        let images = self.images.iter().filter_map(|(reference, reads)| match lock.images.get(reference) {
+        let images = self.images.iter().filter_map(|(reference, taken)| match lock.images.get(reference) {
             None => Some(format!("image `{reference}`")),
-            Some(image) => {
-                let complete = reads.is_empty()
-                    || image.environment.is_some() && reads.iter().all(|path| image.trees.contains_key(path));
-                (!complete).then(|| format!("trees that are read of `{reference}`"))
+            Some(image) if !taken.is_pinned(image) => {
+                Some(format!("trees that are read or copied of `{reference}`"))
             }
+            Some(_) => None,
         });
         let downloads = self
             .downloads
@@ -128,13 +147,12 @@ impl Pinner {
     ) -> Result<Vec<String>, Vec<StepError>> {
         let mut added = Vec::new();
         let mut errors = Vec::new();
-        let images = external.images.iter().filter(|(reference, reads)| {
-            let alone = BTreeMap::from([((*reference).clone(), (*reads).clone())]);
-            !External { images: alone, ..External::default() }.missing(lock).is_empty()
+        let images = external.images.iter().filter(|(reference, taken)| {
+            !lock.images.get(*reference).is_some_and(|image| taken.is_pinned(image))
         });
-        let pinned = images.map(|(reference, reads)| {
+        let pinned = images.map(|(reference, taken)| {
             let known = lock.images.get(reference).cloned();
-            async move { (reference, self.image(reference, reads, known, platform).await) }
+            async move { (reference, self.image(reference, taken, known, platform).await) }
         });
         let results: Vec<_> =
             futures_util::stream::iter(pinned).buffer_unordered(self.transfers).collect().await;
@@ -172,7 +190,7 @@ impl Pinner {
     async fn image(
         &self,
         reference: &Reference,
-        reads: &BTreeSet<String>,
+        taken: &Taken,
         known: Option<LockedImage>,
         platform: &crate::oci::Platform,
     ) -> Result<LockedImage, StepError> {
@@ -182,20 +200,27 @@ impl Pinner {
             platform: platform.clone(),
             digest: image.digest,
             trees: BTreeMap::new(),
+            copies: BTreeMap::new(),
             environment: None,
         });
-        if !reads.is_empty() {
-            let files = self.images.files(&image, &silent()).await?;
-            for path in reads {
-                if !locked.trees.contains_key(path) {
-                    let digest = tree_digest(&files.tree, std::slice::from_ref(path))
-                        .map_err(|e| StepError::new(format!("`{reference}`: {e}")))?;
-                    locked.trees.insert(path.clone(), digest);
-                }
+        if taken.is_pinned(&locked) {
+            return Ok(locked);
+        }
+        let files = self.images.files(&image, &silent()).await?;
+        let named = |e| StepError::new(format!("`{reference}`: {e}"));
+        for path in &taken.reads {
+            if !locked.trees.contains_key(path) {
+                let digest = tree_digest(&files.tree, std::slice::from_ref(path)).map_err(named)?;
+                locked.trees.insert(path.clone(), digest);
             }
-            if locked.environment.is_none() {
-                locked.environment = Some(environment_digest(&image, &files));
+        }
+        for path in &taken.copies {
+            if !locked.copies.contains_key(path) {
+                locked.copies.insert(path.clone(), copy_digest(&files.tree, path).map_err(named)?);
             }
+        }
+        if !taken.reads.is_empty() && locked.environment.is_none() {
+            locked.environment = Some(environment_digest(&image, &files));
         }
         Ok(locked)
     }

@@ -1,6 +1,6 @@
 //! Carries single steps out and holds their results, each written once.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -64,6 +64,10 @@ pub struct Settings {
     pub credentials: CredentialLookup,
     /// Compression level of gzip.
     pub level: u32,
+    /// Whether results of earlier runs do not count.
+    pub no_reuse: bool,
+    /// Keys of steps that run again though their result is known: their outputs in the lock move.
+    pub anew: HashSet<Digest>,
 }
 
 /// Everything a step needs.
@@ -218,6 +222,11 @@ impl Worker {
     /// The diff IDs of the runs that were carried out, by key.
     pub fn outputs(&self) -> Vec<(Digest, DiffId)> {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Whether a step of this key runs again though its result is known.
+    pub fn is_anew(&self, key: &Digest) -> bool {
+        self.settings.anew.contains(key)
     }
 
     pub(super) fn note_output(&self, key: Digest, diff_id: DiffId) {

@@ -1,5 +1,7 @@
 //! What is remembered under a content key.
 
+use std::time::{Duration, SystemTime};
+
 use serde::{Deserialize, Serialize};
 
 use crate::oci::{Descriptor, DiffId};
@@ -26,6 +28,19 @@ pub struct LayerRecord {
     /// Milliseconds it took to make.
     #[serde(default)]
     pub millis: u64,
+    /// When it was made, in seconds since the epoch.
+    #[serde(default)]
+    pub made: u64,
+}
+
+impl LayerRecord {
+    /// A layer that was just made; `None` for one without changes.
+    pub fn new(blob: Option<(Descriptor, DiffId)>, took: Duration) -> Self {
+        let (blob, diff_id) = blob.unzip();
+        let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        let made = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        Self { blob, diff_id, millis, made }
+    }
 }
 
 /// A finished image.

@@ -1,5 +1,7 @@
 //! `[images.NAME]` as it is written, before `extends`.
 
+use std::time::Duration;
+
 use super::command::{command, source};
 use crate::manifest::reader::{Fields, Reader};
 use crate::manifest::{Command, Condition, ImageSource, Located, Location, Row, Template, grammar, values};
@@ -30,6 +32,7 @@ pub(in crate::manifest) struct RawImage {
     pub zip: Option<Vec<Vec<Located<String>>>>,
     pub when: Option<Condition>,
     pub checks: Option<Vec<Located<String>>>,
+    pub max_age: Option<Duration>,
     pub push: Option<bool>,
     /// What other checks rely on could not be read, which has been reported.
     pub broken: bool,
@@ -68,6 +71,7 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
         zip: zip(fields),
         when: fields.condition("when"),
         checks: fields.texts("checks"),
+        max_age: fields.value("max_age", values::duration).map(|age| age.value),
         push: fields.bool("push"),
         broken,
     }

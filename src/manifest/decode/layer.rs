@@ -48,7 +48,8 @@ pub(super) fn layer(name: Located<String>, fields: &Fields<'_>) -> Layer {
         Some(run) => LayerContent::Run(Box::new(run)),
         None => LayerContent::Parts(parts),
     };
-    Layer { name, when: fields.condition("when"), content }
+    let max_age = fields.value("max_age", values::duration).map(|age| age.value);
+    Layer { name, when: fields.condition("when"), max_age, content }
 }
 
 fn is_empty_list(fields: &Fields<'_>, key: &&'static str) -> bool {

@@ -145,6 +145,7 @@ const SECRETS: Key = key(
     &TEXT_MAP,
     "File name under /run/secrets = name of the environment variable of railyard's that holds the value.",
 );
+const MAX_AGE: Key = key("max_age", &DURATION, "Commands run again when their result is older.");
 const WHEN: Key = key("when", &CONDITION, "Left out of a cell where it is false.");
 
 pub(in crate::manifest) static AXIS: Table = table(
@@ -224,6 +225,7 @@ pub(in crate::manifest) static LAYER: Table = table(
     "A layer: files that need no base, or the paths that a `run` leaves behind; never both.",
     &[
         WHEN,
+        MAX_AGE,
         key("copy", &Kind::List(&Kind::Table(&COPY)), "Files of other images."),
         key(
             "tools",
@@ -371,6 +373,7 @@ pub(in crate::manifest) static IMAGE: Table = table(
         key("exclude", &ROWS, "Cells removed: those that have all values of a row; values may be globs."),
         key("zip", &Kind::List(&NAMES), "Groups of axes that advance together instead of multiplying."),
         key("when", &CONDITION, "No cell where it is false."),
+        MAX_AGE,
         key("checks", &NAMES, "Its checks; `...` stands for those of the image it extends."),
         key("push", &BOOL, "Whether its cells are pushed; false for images that only others use."),
     ],

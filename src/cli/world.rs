@@ -1,0 +1,173 @@
+//! What talks to the outside, and what several commands do with it.
+
+use std::sync::Arc;
+
+use super::ProjectArguments;
+use super::exit::{Exit, say};
+use super::load::{Project, write_lock};
+use super::settings::store_path;
+use crate::engine::{DockerEngine, Engine, PullCredentials};
+use crate::plan::Plan;
+use crate::registry::{Credential, Credentials, HostSettings, HttpRegistry, Registry, RegistryOptions};
+use crate::run::{
+    Blobs, Cache, CredentialLookup, Downloads, External, Freshness, Images, Knowledge, Pinner, Sources,
+    force_patterns,
+};
+use crate::store::Store;
+
+/// Everything that talks to the outside.
+pub struct World {
+    /// Local blobs and records.
+    pub store: Arc<Store>,
+    /// Registries.
+    pub registry: Arc<dyn Registry>,
+    /// The engine; contacted on first use.
+    pub engine: Arc<dyn Engine>,
+    /// Blobs.
+    pub blobs: Arc<Blobs>,
+    /// External images.
+    pub images: Arc<Images>,
+    /// Downloads.
+    pub downloads: Arc<Downloads>,
+    /// Credentials for the engine.
+    pub credentials: CredentialLookup,
+}
+
+/// Opens the store and prepares clients; contacts nobody.
+pub fn world(arguments: &ProjectArguments, project: &Project) -> Result<World, Exit> {
+    let environment = |e: &dyn std::fmt::Display| Exit::Environment(format!("error: {e}"));
+    let store = Arc::new(Store::open(&store_path(arguments)?).map_err(|e| environment(&e))?);
+    let settings = project.manifest.registries.iter().map(|(host, s)| {
+        let settings = HostSettings {
+            insecure: s.insecure,
+            requests_per_second: s.requests_per_second,
+            concurrency: s.concurrency,
+        };
+        (host.clone(), settings)
+    });
+    let options = RegistryOptions {
+        settings: settings.collect(),
+        credentials: Credentials::docker(),
+        ..RegistryOptions::default()
+    };
+    let http = Arc::new(HttpRegistry::new(options));
+    let credentials: CredentialLookup = {
+        let http = http.clone();
+        Arc::new(move |host| {
+            let http = http.clone();
+            Box::pin(async move {
+                // The registry client has reported a broken configuration where it needed one itself.
+                Some(match http.pull_credentials(&host).await.ok()?? {
+                    Credential::Password { username, password } => {
+                        PullCredentials { username, password: password.expose().to_owned() }
+                    }
+                    Credential::IdentityToken(token) => {
+                        PullCredentials { username: String::new(), password: token.expose().to_owned() }
+                    }
+                })
+            })
+        })
+    };
+    let registry: Arc<dyn Registry> = http;
+    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::connect(None));
+    let blobs = Arc::new(Blobs::new(store.clone(), registry.clone()));
+    let platform = project.matrix.platform.clone();
+    let images = Arc::new(Images::new(store.clone(), registry.clone(), blobs.clone(), platform));
+    let downloads = Arc::new(Downloads::new(store.clone(), blobs.traffic.clone()));
+    Ok(World { store, registry, engine, blobs, images, downloads, credentials })
+}
+
+/// The async runtime.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Exit::Environment(format!("error: failed to start the runtime: {e}")))
+}
+
+/// Adds to the lock what is missing, in the file too.
+///
+/// # Errors
+/// What cannot be pinned; with `locked`, what is missing.
+pub async fn complete_lock(
+    project: &mut Project,
+    world: &World,
+    locked: bool,
+    transfers: usize,
+) -> Result<(), Exit> {
+    let external = External::of(&project.matrix, &project.chosen);
+    let missing = external.missing(&project.lock);
+    if missing.is_empty() {
+        return Ok(());
+    }
+    if locked {
+        return Err(Exit::Usage(format!(
+            "error: --locked: the lock `{}` lacks {}\n  help: run `railyard build` or `railyard update` without --locked, and commit the lock",
+            project.lock_path.display(),
+            missing.join(", ")
+        )));
+    }
+    let pinner = pinner(world, transfers);
+    let before = project.lock.clone();
+    let result = pinner.complete(&external, &mut project.lock, &project.matrix.platform).await;
+    if project.lock != before {
+        write_lock(&project.lock_path, &project.lock)?;
+    }
+    let added = result.map_err(|errors| Exit::steps(&errors))?;
+    for line in added {
+        say(&format!("locked {line}"));
+    }
+    Ok(())
+}
+
+/// What pins external inputs.
+pub fn pinner(world: &World, transfers: usize) -> Pinner {
+    Pinner {
+        images: world.images.clone(),
+        downloads: world.downloads.clone(),
+        blobs: world.blobs.clone(),
+        transfers,
+    }
+}
+
+impl World {
+    /// The cache repository, where the project has one.
+    pub fn cache(&self, project: &Project) -> Option<Cache> {
+        let repository = project.matrix.cache.clone()?;
+        Some(Cache::new(repository, self.registry.clone(), self.blobs.clone(), self.store.clone()))
+    }
+
+    /// What is known of a plan's steps, here and in the cache repository.
+    ///
+    /// # Errors
+    /// When the store or the cache repository cannot be read.
+    pub async fn look_up(
+        &self,
+        project: &Project,
+        plan: &Plan,
+        cache: Option<&Cache>,
+        freshness: &Freshness,
+    ) -> Result<Knowledge, Exit> {
+        let sources = Sources {
+            matrix: &project.matrix,
+            plan,
+            lock: &project.lock,
+            store: &self.store,
+            images: &self.images,
+            blobs: &self.blobs,
+            cache,
+        };
+        sources.look_up(freshness).await.map_err(|e| Exit::steps(&[e]))
+    }
+}
+
+/// Which known results are not good enough now.
+///
+/// # Errors
+/// A pattern of `--force` that is no glob or that nothing is named.
+pub fn freshness(project: &Project, force: &[String], max_age: bool) -> Result<Freshness, Exit> {
+    let force = force_patterns(force, &project.matrix, &project.chosen)
+        .map_err(|e| Exit::Usage(format!("error: --force: {e}")))?;
+    let now = u64::try_from(jiff::Timestamp::now().as_second()).unwrap_or_default();
+    Ok(Freshness { now, max_age, force })
+}
