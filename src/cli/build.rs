@@ -115,6 +115,7 @@ async fn build_async(
         credentials: world.credentials.clone(),
         level: 4,
         no_reuse: build.no_reuse,
+        layouts: layouts.clone(),
         anew: anew.keys().map(|id| plan.step(*id).key).collect(),
     };
     let (sender, receiver) = mpsc::unbounded_channel();
@@ -128,6 +129,7 @@ async fn build_async(
         blobs: world.blobs.clone(),
         downloads: world.downloads.clone(),
         cache: cache(),
+        provenances: Arc::new(world.provenances()),
     };
     let lock = Arc::new(project.lock.clone());
     let worker = Worker::new(matrix.clone(), plan.clone(), lock, services, records, settings, sender.clone());

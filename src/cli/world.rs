@@ -10,8 +10,8 @@ use crate::engine::{DockerEngine, Engine, PullCredentials};
 use crate::plan::Plan;
 use crate::registry::{Credential, Credentials, HostSettings, HttpRegistry, Registry, RegistryOptions};
 use crate::run::{
-    Blobs, Cache, CredentialLookup, Downloads, External, Freshness, Images, Knowledge, Pinner, Sources,
-    force_patterns,
+    Blobs, Cache, CredentialLookup, Downloads, External, Freshness, Images, Knowledge, Pinner, Provenances,
+    Sources, force_patterns,
 };
 use crate::store::Store;
 
@@ -135,6 +135,11 @@ impl World {
     pub fn cache(&self, project: &Project) -> Option<Cache> {
         let repository = project.matrix.cache.clone()?;
         Some(Cache::new(repository, self.registry.clone(), self.blobs.clone(), self.store.clone()))
+    }
+
+    /// Statements of what went into images.
+    pub fn provenances(&self) -> Provenances {
+        Provenances::new(self.registry.clone(), self.store.clone(), self.blobs.clone())
     }
 
     /// What is known of a plan's steps, here and in the cache repository.

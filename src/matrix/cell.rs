@@ -269,6 +269,11 @@ pub fn mentions_base_env(text: &str) -> bool {
     text.contains(OPEN)
 }
 
+/// The text as it was written, for people: placeholders as templates again.
+pub fn show_base_env(text: &str) -> String {
+    text.replace(OPEN, "{{ base.env.").replace(CLOSE, " }}")
+}
+
 /// Whether a text begins with a variable of the base, so that its beginning is not known yet.
 pub(super) fn starts_with_base_env(text: &str) -> bool {
     text.starts_with(OPEN)

@@ -297,7 +297,10 @@ impl<'a> Builder<'a> {
             ConcretePart::Copy(copy) => {
                 let identity = self.identity(&copy.from);
                 needs.extend(self.listed(&copy.from, &identity));
-                self.copied(copy).unwrap_or(identity)
+                match copied_text(self.inputs.lock, copy) {
+                    Some(text) => Identity { text, provisional: false },
+                    None => identity,
+                }
             }
             ConcretePart::Download(download) => {
                 let locked = || self.inputs.lock.downloads.get(&download.urls[0]).map(|d| d.sha256);
@@ -312,35 +315,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    /// What is copied out of an image, where the lock has the digests of all of it.
-    fn copied(&self, copy: &ConcreteCopy) -> Option<Identity> {
-        let Source::Reference(reference) = &copy.from else { return None };
-        let image = self.inputs.lock.images.get(reference)?;
-        let mut text = String::from("copies");
-        for path in &copy.paths {
-            let _ = write!(text, ";{path}={}", image.copies.get(path)?);
-        }
-        Some(Identity { text, provisional: false })
-    }
-
     /// The builder's digest, or with `reads` the digests of what is read of it, where the lock has them.
     fn builder_identity(&mut self, run: &ConcreteRun, needs: &mut Vec<StepId>) -> Identity {
         let identity = self.identity(&run.image);
         needs.extend(self.known(&run.image, &identity));
-        if run.reads.is_empty() {
-            return identity;
+        match read_text(self.inputs.lock, run) {
+            Some(text) => Identity { text, provisional: false },
+            None => identity,
         }
-        let narrowed = match &run.image {
-            Source::Reference(reference) => self.inputs.lock.images.get(reference).and_then(|image| {
-                let mut text = format!("reads:{}", image.environment?);
-                for path in &run.reads {
-                    text.push_str(&format!(";{path}={}", image.trees.get(path)?));
-                }
-                Some(Identity { text, provisional: false })
-            }),
-            _ => None,
-        };
-        narrowed.unwrap_or(identity)
     }
 
     fn assemble(
@@ -419,6 +401,28 @@ impl<'a> Builder<'a> {
         };
         self.step(key.finish(), kind, class, provisional, needs, || matrix.cells[id.0].name.clone())
     }
+}
+
+/// What is copied out of an image, where the lock has the digests of all of it.
+pub(super) fn copied_text(lock: &Lock, copy: &ConcreteCopy) -> Option<String> {
+    let Source::Reference(reference) = &copy.from else { return None };
+    let image = lock.images.get(reference)?;
+    let mut text = String::from("copies");
+    for path in &copy.paths {
+        let _ = write!(text, ";{path}={}", image.copies.get(path)?);
+    }
+    Some(text)
+}
+
+/// What a run reads of its builder, where it says so and the lock has the digests of all of it.
+pub(super) fn read_text(lock: &Lock, run: &ConcreteRun) -> Option<String> {
+    let Source::Reference(reference) = &run.image else { return None };
+    let image = lock.images.get(reference).filter(|_| !run.reads.is_empty())?;
+    let mut text = format!("reads:{}", image.environment?);
+    for path in &run.reads {
+        let _ = write!(text, ";{path}={}", image.trees.get(path)?);
+    }
+    Some(text)
 }
 
 fn last_line(script: &str) -> &str {

@@ -5,11 +5,15 @@
 mod action;
 mod builder;
 mod document;
+mod ingredients;
 mod key;
+mod reason;
 mod step;
 
 pub use action::{Action, Actions, Anew, Known, critical_path, priorities};
 pub use builder::{Inputs, plan};
 pub use document::{CellDocument, PLAN_SCHEMA, PlanDocument, StepDocument, Totals};
+pub use ingredients::{Ingredients, Input, InputKind, LayerIngredient, SetupIngredient};
 pub use key::{KEY_VERSION, check_result};
+pub use reason::{Reason, ReasonCode, Status, differences};
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};

@@ -21,7 +21,7 @@ use super::{
     BlobSource, Credential, Credentials, HostSettings, Progress, Registry, RegistryError, RegistryErrorKind,
     RetrySettings, Upload, challenge,
 };
-use crate::oci::{Descriptor, Digest, Reference, RepositoryName};
+use crate::oci::{Descriptor, Digest, MEDIA_MANIFEST, Reference, RepositoryName};
 
 /// Redirects followed for one request.
 const REDIRECTS: usize = 5;
@@ -259,6 +259,7 @@ impl Registry for HttpRegistry {
         Box::pin(async move {
             self.push_manifest(reference, media_type, bytes)
                 .await
+                .map(|_| ())
                 .map_err(|kind| kind.during(format!("push manifest `{reference}`")))
         })
     }
@@ -324,6 +325,31 @@ impl Registry for HttpRegistry {
             self.list_tags(repository)
                 .await
                 .map_err(|kind| kind.during(format!("list the tags of `{repository}`")))
+        })
+    }
+
+    fn put_referrer<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<bool, RegistryError>> {
+        Box::pin(async move {
+            let reference = repository.digest(Digest::of(&bytes));
+            let put = self.push_manifest(&reference, MEDIA_MANIFEST, bytes).await;
+            put.map_err(|kind| kind.during(format!("push manifest `{reference}`")))
+        })
+    }
+
+    fn referrers<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        subject: Digest,
+        artifact_type: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<Descriptor>>, RegistryError>> {
+        Box::pin(async move {
+            self.list_referrers(repository, subject, artifact_type)
+                .await
+                .map_err(|kind| kind.during(format!("list the referrers of `{subject}` in `{repository}`")))
         })
     }
 }

@@ -10,8 +10,8 @@ use serde::Deserialize;
 
 use super::{BlobSource, Progress, Registry, RegistryError, RegistryErrorKind, Upload};
 use crate::oci::{
-    Descriptor, DiffId, Digest, ImageConfig, ImageManifest, MEDIA_CONFIG, MEDIA_LAYER, Reference,
-    RepositoryName, to_canonical_json,
+    Descriptor, DiffId, Digest, ImageConfig, ImageManifest, MEDIA_CONFIG, MEDIA_LAYER, MEDIA_MANIFEST,
+    Reference, RepositoryName, to_canonical_json,
 };
 
 /// Registries in memory, every host in one value. Refuses what a real one refuses: manifests whose
@@ -392,6 +392,27 @@ impl Registry for FakeRegistry {
                 Ok(found.map(|found| found.tags.keys().cloned().collect()).unwrap_or_default())
             },
         )
+    }
+
+    fn put_referrer<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<bool, RegistryError>> {
+        Box::pin(async move {
+            let reference = repository.digest(Digest::of(&bytes));
+            self.put_manifest(&reference, MEDIA_MANIFEST, bytes).await.map(|()| false)
+        })
+    }
+
+    /// As a registry without the API.
+    fn referrers<'a>(
+        &'a self,
+        _: &'a RepositoryName,
+        _: Digest,
+        _: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<Descriptor>>, RegistryError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

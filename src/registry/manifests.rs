@@ -63,12 +63,14 @@ impl HttpRegistry {
     }
 
     /// Puts a manifest; a reference with tag and digest moves the tag, once the digest is right.
+    /// Returns whether the registry noted its subject (distribution specification, "Pushing
+    /// Manifests with Subject").
     pub(super) async fn push_manifest(
         &self,
         reference: &Reference,
         media_type: &str,
         bytes: Bytes,
-    ) -> Result<(), RegistryErrorKind> {
+    ) -> Result<bool, RegistryErrorKind> {
         let host = self.host(&reference.name)?;
         let digest = Digest::of(&bytes);
         verify(reference.digest, digest)?;
@@ -80,11 +82,12 @@ impl HttpRegistry {
             .payload(Payload::Bytes(bytes));
         let reply = self.call(&host, &call, MANIFEST).await?;
         let told = told_digest(&reply).unwrap_or(digest);
+        let noted = reply.header("oci-subject").is_some();
         if let Some(refusal) = reply.refusal {
             return Err(refusal);
         }
         // A registry that stored other bytes (converted, say) has not stored this image.
-        verify(Some(digest), told)
+        verify(Some(digest), told).map(|()| noted)
     }
 
     /// Whether a blob is there, by `HEAD`.

@@ -17,6 +17,7 @@ mod link;
 mod manifests;
 mod meter;
 mod payload;
+mod referrers;
 mod retry;
 mod secret;
 mod transport;
@@ -127,4 +128,21 @@ pub trait Registry: Send + Sync {
         &'a self,
         repository: &'a RepositoryName,
     ) -> BoxFuture<'a, Result<Vec<String>, RegistryError>>;
+
+    /// Puts a manifest that has a subject, by digest. Returns whether the registry lists it among
+    /// the subject's referrers; where not, the caller keeps the list under the fallback tag.
+    fn put_referrer<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        bytes: Bytes,
+    ) -> BoxFuture<'a, Result<bool, RegistryError>>;
+
+    /// The referrers of a manifest that are of one artifact type; `None` where the registry does
+    /// not keep them.
+    fn referrers<'a>(
+        &'a self,
+        repository: &'a RepositoryName,
+        subject: Digest,
+        artifact_type: &'a str,
+    ) -> BoxFuture<'a, Result<Option<Vec<Descriptor>>, RegistryError>>;
 }

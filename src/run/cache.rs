@@ -64,7 +64,7 @@ impl Cache {
         let layers: Vec<Descriptor> = match record {
             Record::Layer(layer) => layer.blob.iter().cloned().collect(),
             Record::Image(image) => image.layers.clone(),
-            Record::Check(_) => Vec::new(),
+            Record::Check(_) | Record::Statement(_) | Record::Tag(_) => Vec::new(),
         };
         for layer in &layers {
             self.blobs.push(&self.repository, layer, progress).await?;

@@ -8,14 +8,15 @@ use bytes::Bytes;
 
 use super::archive::write_docker_archive;
 use super::error::StepError;
+use super::provenance::{Made, Provenance};
 use super::worker::{StepReport, StepValue, Worker};
 use crate::engine::{Collect, LineSink, RunRequest};
 use crate::event::Event;
 use crate::manifest::Network;
 use crate::matrix::{CellId, ConcreteCommand, Source};
-use crate::oci::{Digest, MEDIA_MANIFEST, Reference};
-use crate::plan::{StepId, check_result};
-use crate::store::{CheckRecord, ImageRecord, Record};
+use crate::oci::{Digest, MEDIA_MANIFEST, Reference, RepositoryName};
+use crate::plan::{Delivery, Ingredients, Inputs, StepId, check_result};
+use crate::store::{CheckRecord, ImageRecord, Record, tag_key};
 
 impl Worker {
     /// Blobs, configuration and manifest by digest; nothing where every tag has the image already.
@@ -37,6 +38,7 @@ impl Worker {
         };
         if !behind.is_empty() {
             self.upload(id, cell, image).await?;
+            self.explain(cell, image, report.previous).await?;
         }
         self.set(id, StepValue::Pushed(behind));
         Ok(report)
@@ -49,10 +51,8 @@ impl Worker {
             let source = crate::plan::UsedSource::Reference(reference.clone());
             self.images.resolve(&source, base).await?;
         }
-        let mut repositories: Vec<_> = self.cell(cell).references.iter().map(|r| r.name.clone()).collect();
-        repositories.dedup();
         let progress = self.progress(id);
-        for repository in &repositories {
+        for repository in &self.repositories(cell) {
             let layers = image.layers.iter().map(|layer| self.blobs.push(repository, layer, &progress));
             futures_util::future::try_join_all(layers).await?;
             let config = Bytes::from(image.config_json.clone());
@@ -62,6 +62,35 @@ impl Worker {
             self.registry.put_manifest(&reference, MEDIA_MANIFEST, manifest).await?;
         }
         Ok(())
+    }
+
+    /// Says in the repositories what went into the image.
+    async fn explain(
+        &self,
+        cell: CellId,
+        image: &ImageRecord,
+        previous: Option<Digest>,
+    ) -> Result<(), StepError> {
+        let inputs = Inputs {
+            lock: &self.lock,
+            layouts: &self.settings.layouts,
+            created: self.settings.created.as_deref(),
+            delivery: Delivery::default(),
+        };
+        let ingredients = Ingredients::of(&self.matrix, &self.plan, &inputs, self.steps(cell));
+        let finished = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let made = Made { run: self.settings.run_id.clone(), finished, previous };
+        let provenance = Provenance { ingredients, made };
+        for repository in self.repositories(cell) {
+            self.provenances.attach(&repository, &image.manifest, &provenance).await?;
+        }
+        Ok(())
+    }
+
+    fn repositories(&self, cell: CellId) -> Vec<RepositoryName> {
+        let mut repositories: Vec<_> = self.cell(cell).references.iter().map(|r| r.name.clone()).collect();
+        repositories.dedup();
+        repositories
     }
 
     /// Moves the tags that do not point at the image.
@@ -75,6 +104,7 @@ impl Worker {
             let reference = &self.cell(cell).references[position];
             let manifest = Bytes::from(image.manifest_json.clone());
             self.registry.put_manifest(reference, MEDIA_MANIFEST, manifest).await?;
+            self.store.put_record(&tag_key(reference), &Record::Tag(image.manifest.digest))?;
         }
         Ok(StepReport::default())
     }

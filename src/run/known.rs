@@ -199,6 +199,7 @@ fn usable(record: &Record, lock: &Lock, kind: &StepKind, key: &Digest, blobs: &B
         }
         Record::Image(image) => image.layers.iter().all(|layer| blobs.at_hand(layer.digest)),
         Record::Check(check) => check.passed,
+        Record::Statement(_) | Record::Tag(_) => false,
     }
 }
 

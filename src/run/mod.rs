@@ -14,6 +14,7 @@ mod known;
 mod log;
 mod make;
 mod pin;
+mod provenance;
 mod schedule;
 mod worker;
 
@@ -28,5 +29,6 @@ pub use fresh::{Freshness, force_patterns};
 pub use images::{ImageFiles, Images, ResolvedImage, layout_digest};
 pub use known::{Knowledge, Sources};
 pub use pin::{External, Pinner, pin_layouts};
+pub use provenance::{Made, Provenance, Provenances, STATEMENT_TYPE, is_fallback_tag};
 pub use schedule::{Limits, Schedule};
 pub use worker::{CredentialLookup, Services, Settings, StepReport, Worker};

@@ -1,6 +1,6 @@
 //! Carries single steps out and holds their results, each written once.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -14,6 +14,7 @@ use super::download::Downloads;
 use super::error::StepError;
 use super::images::{ImageFiles, Images, ResolvedImage};
 use super::log::StepLog;
+use super::provenance::Provenances;
 use crate::engine::{Engine, PullCredentials, SecretValue};
 use crate::event::{BlobCounts, Event};
 use crate::lock::Lock;
@@ -66,6 +67,8 @@ pub struct Settings {
     pub level: u32,
     /// Whether results of earlier runs do not count.
     pub no_reuse: bool,
+    /// Digests of the images in OCI layouts, by directory.
+    pub layouts: BTreeMap<String, Digest>,
     /// Keys of steps that run again though their result is known: their outputs in the lock move.
     pub anew: HashSet<Digest>,
 }
@@ -82,6 +85,7 @@ pub struct Worker {
     pub(super) blobs: Arc<Blobs>,
     pub(super) downloads: Arc<Downloads>,
     pub(super) cache: Option<Cache>,
+    pub(super) provenances: Arc<Provenances>,
     pub(super) settings: Settings,
     events: mpsc::UnboundedSender<Event>,
     values: Vec<OnceLock<StepValue>>,
@@ -109,6 +113,8 @@ pub struct Services {
     pub downloads: Arc<Downloads>,
     /// The cache repository.
     pub cache: Option<Cache>,
+    /// Statements of what went into images.
+    pub provenances: Arc<Provenances>,
 }
 
 impl Worker {
@@ -134,6 +140,7 @@ impl Worker {
             blobs: services.blobs,
             downloads: services.downloads,
             cache: services.cache,
+            provenances: services.provenances,
             settings,
             events,
             values: (0..steps).map(|_| OnceLock::new()).collect(),
@@ -146,7 +153,7 @@ impl Worker {
             match record {
                 Record::Layer(layer) => worker.set(id, StepValue::Layer(layer)),
                 Record::Image(image) => worker.set(id, StepValue::Image(image)),
-                Record::Check(_) => {}
+                Record::Check(_) | Record::Statement(_) | Record::Tag(_) => {}
             }
         }
         worker

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::oci::{Digest, Hasher};
-pub use record::{CheckRecord, ImageRecord, LayerRecord, Record};
+pub use record::{CheckRecord, ImageRecord, LayerRecord, Record, tag_key};
 
 /// The store could not do what was asked.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::oci::{Descriptor, DiffId};
+use crate::oci::{Descriptor, DiffId, Digest, Hasher, Reference};
 
 /// The result of a step.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,6 +14,10 @@ pub enum Record {
     Layer(Box<LayerRecord>),
     /// Of an assembly.
     Image(Box<ImageRecord>),
+    /// The statement of what went into an image (in-toto JSON); under the hash of its digest.
+    Statement(String),
+    /// What this machine last moved a tag to; under [`tag_key`](super::tag_key).
+    Tag(Digest),
     /// Of a check; under the hash of image digest and check.
     Check(CheckRecord),
 }
@@ -65,4 +69,11 @@ pub struct CheckRecord {
     pub passed: bool,
     /// How long it took.
     pub seconds: f64,
+}
+
+/// The key of what is remembered of a tag.
+pub fn tag_key(reference: &Reference) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.field(b"railyard tag 1").field(reference.to_string().as_bytes());
+    hasher.finish()
 }

@@ -1,0 +1,288 @@
+//! What went into an image, as a referrer of its manifest: an in-toto statement with SLSA's
+//! provenance predicate, which `status` and `plan` read their reasons from.
+//!
+//! Sources: in-toto attestation framework (statement v1), SLSA provenance v1, OCI distribution
+//! specification 1.1 (referrers, and the tag where a registry keeps none).
+
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::blobs::Blobs;
+use super::error::StepError;
+use crate::oci::{
+    Descriptor, Digest, Hasher, ImageIndex, ImageManifest, MEDIA_EMPTY, MEDIA_INDEX, MEDIA_MANIFEST,
+    RepositoryName, to_canonical_json,
+};
+use crate::plan::{Ingredients, InputKind};
+use crate::registry::Registry;
+use crate::store::{Record, Store};
+
+/// Type of the referrer and media type of its one layer.
+pub const STATEMENT_TYPE: &str = "application/vnd.in-toto+json";
+const BUILD_TYPE: &str = "urn:railyard:cell:v1";
+
+/// What is said of an image beside its ingredients.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Made {
+    /// The run that made it.
+    pub run: String,
+    /// RFC 3339 time of its end.
+    pub finished: String,
+    /// What the cell's first tag had before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<Digest>,
+}
+
+/// A statement as it is read back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Provenance {
+    /// What went in.
+    pub ingredients: Ingredients,
+    /// When, and instead of what.
+    pub made: Made,
+}
+
+impl Provenance {
+    /// The statement's JSON about an image.
+    pub fn statement(&self, repository: &RepositoryName, image: Digest) -> String {
+        let ingredients = &self.ingredients;
+        let mut dependencies: Vec<Value> = Vec::new();
+        for input in ingredients.inputs() {
+            let Some(digest) = input.digest else { continue };
+            let uri = match input.kind {
+                InputKind::Image => format!("docker://{}", input.name),
+                InputKind::Layout => input.name.clone(),
+                InputKind::Cell => continue,
+                InputKind::Download => input.url.clone().unwrap_or_default(),
+            };
+            let dependency = json!({ "name": input.name, "uri": uri, "digest": { "sha256": digest.hex() } });
+            if !dependencies.contains(&dependency) {
+                dependencies.push(dependency);
+            }
+        }
+        let statement = json!({
+            "_type": "https://in-toto.io/Statement/v1",
+            "subject": [{ "name": repository.to_string(), "digest": { "sha256": image.hex() } }],
+            "predicateType": "https://slsa.dev/provenance/v1",
+            "predicate": {
+                "buildDefinition": {
+                    "buildType": BUILD_TYPE,
+                    "externalParameters": {
+                        "cell": ingredients.cell, "image": ingredients.image, "axes": ingredients.axes,
+                    },
+                    "internalParameters": { "ingredients": ingredients, "made": self.made },
+                    "resolvedDependencies": dependencies,
+                },
+                "runDetails": {
+                    "builder": {
+                        "id": "urn:railyard", "version": { "railyard": env!("CARGO_PKG_VERSION") },
+                    },
+                    "metadata": { "invocationId": self.made.run, "finishedOn": self.made.finished },
+                },
+            },
+        });
+        statement.to_string()
+    }
+
+    /// Reads a statement; `None` for one that railyard did not make.
+    pub fn parse(statement: &str) -> Option<Self> {
+        let mut value: Value = serde_json::from_str(statement).ok()?;
+        let definition = value.get_mut("predicate")?.get_mut("buildDefinition")?;
+        if definition.get("buildType")? != BUILD_TYPE {
+            return None;
+        }
+        let own = definition.get_mut("internalParameters")?;
+        Some(Self {
+            ingredients: serde_json::from_value(own.get_mut("ingredients")?.take()).ok()?,
+            made: serde_json::from_value(own.get_mut("made")?.take()).ok()?,
+        })
+    }
+}
+
+/// Statements in registries, and those that this machine has seen.
+pub struct Provenances {
+    registry: Arc<dyn Registry>,
+    store: Arc<Store>,
+    blobs: Arc<Blobs>,
+    /// Hosts that keep no referrers.
+    without: Mutex<HashSet<String>>,
+}
+
+impl Provenances {
+    /// Over registries and a store.
+    pub fn new(registry: Arc<dyn Registry>, store: Arc<Store>, blobs: Arc<Blobs>) -> Self {
+        Self { registry, store, blobs, without: Mutex::default() }
+    }
+
+    fn key(repository: &RepositoryName, image: Digest) -> Digest {
+        let mut hasher = Hasher::new();
+        hasher.field(b"railyard statement 1").field(repository.to_string().as_bytes());
+        hasher.field(image.as_bytes());
+        hasher.finish()
+    }
+
+    /// Attaches a statement to an image that is in a repository.
+    ///
+    /// # Errors
+    /// When the registry refuses it.
+    pub async fn attach(
+        &self,
+        repository: &RepositoryName,
+        image: &Descriptor,
+        provenance: &Provenance,
+    ) -> Result<(), StepError> {
+        let statement = provenance.statement(repository, image.digest);
+        let layer = Descriptor::new(STATEMENT_TYPE, Digest::of(statement.as_bytes()), statement.len() as u64);
+        let empty = Descriptor::new(MEDIA_EMPTY, Digest::of(b"{}"), 2);
+        self.blobs.push_bytes(repository, &empty, Bytes::from_static(b"{}")).await?;
+        self.blobs.push_bytes(repository, &layer, Bytes::from(statement.clone())).await?;
+        let manifest = ImageManifest {
+            artifact_type: Some(STATEMENT_TYPE.into()),
+            subject: Some(image.clone()),
+            ..ImageManifest::image(empty, vec![layer])
+        };
+        let bytes = Bytes::from(to_canonical_json(&manifest));
+        let mut descriptor = Descriptor::new(MEDIA_MANIFEST, Digest::of(&bytes), bytes.len() as u64);
+        descriptor.artifact_type = Some(STATEMENT_TYPE.into());
+        if !self.registry.put_referrer(repository, bytes).await? {
+            self.list_under_tag(repository, image.digest, descriptor).await?;
+        }
+        self.store.put_record(&Self::key(repository, image.digest), &Record::Statement(statement))?;
+        Ok(())
+    }
+
+    /// Keeps the list of referrers where the registry does not.
+    async fn list_under_tag(
+        &self,
+        repository: &RepositoryName,
+        image: Digest,
+        referrer: Descriptor,
+    ) -> Result<(), StepError> {
+        let reference = repository.tag(&fallback_tag(image));
+        let mut index = match self.registry.manifest(&reference).await? {
+            Some((_, bytes)) => serde_json::from_slice(&bytes).ok(),
+            None => None,
+        }
+        .unwrap_or(ImageIndex {
+            schema_version: 2,
+            media_type: Some(MEDIA_INDEX.into()),
+            manifests: Vec::new(),
+            annotations: Default::default(),
+        });
+        index.manifests.retain(|known| known.digest != referrer.digest);
+        index.manifests.push(referrer);
+        let bytes = Bytes::from(to_canonical_json(&index));
+        Ok(self.registry.put_manifest(&reference, MEDIA_INDEX, bytes).await?)
+    }
+
+    /// What railyard says went into an image of a repository; the statement with `build_id` where
+    /// there are several, else the last.
+    ///
+    /// # Errors
+    /// When the registry cannot be asked.
+    pub async fn find(
+        &self,
+        repository: &RepositoryName,
+        image: Digest,
+        build_id: Option<Digest>,
+    ) -> Result<Option<Provenance>, StepError> {
+        let key = Self::key(repository, image);
+        if let Some(Record::Statement(text)) = self.store.record(&key)? {
+            return Ok(Provenance::parse(&text));
+        }
+        let mut last = None;
+        for referrer in self.referrers(repository, image).await? {
+            let Some((text, found)) = self.read(repository, &referrer).await? else { continue };
+            let wanted = Some(found.ingredients.build_id) == build_id;
+            last = Some((text, found));
+            if wanted {
+                break;
+            }
+        }
+        let Some((text, found)) = last else { return Ok(None) };
+        self.store.put_record(&key, &Record::Statement(text))?;
+        Ok(Some(found))
+    }
+
+    async fn referrers(
+        &self,
+        repository: &RepositoryName,
+        image: Digest,
+    ) -> Result<Vec<Descriptor>, StepError> {
+        let without = |host: &str| self.without.lock().unwrap_or_else(PoisonError::into_inner).contains(host);
+        if !without(&repository.registry) {
+            if let Some(found) = self.registry.referrers(repository, image, STATEMENT_TYPE).await? {
+                return Ok(found);
+            }
+            let mut without = self.without.lock().unwrap_or_else(PoisonError::into_inner);
+            without.insert(repository.registry.clone());
+        }
+        let reference = repository.tag(&fallback_tag(image));
+        let Some((_, bytes)) = self.registry.manifest(&reference).await? else { return Ok(Vec::new()) };
+        let Ok(index) = serde_json::from_slice::<ImageIndex>(&bytes) else { return Ok(Vec::new()) };
+        let ours = |d: &Descriptor| d.artifact_type.as_deref() == Some(STATEMENT_TYPE);
+        Ok(index.manifests.into_iter().filter(ours).collect())
+    }
+
+    async fn read(
+        &self,
+        repository: &RepositoryName,
+        referrer: &Descriptor,
+    ) -> Result<Option<(String, Provenance)>, StepError> {
+        let reference = repository.digest(referrer.digest);
+        let Some((_, bytes)) = self.registry.manifest(&reference).await? else { return Ok(None) };
+        let Ok(manifest) = serde_json::from_slice::<ImageManifest>(&bytes) else { return Ok(None) };
+        let Some(layer) = manifest.layers.first() else { return Ok(None) };
+        let bytes = self.registry.blob_bytes(repository, layer).await?;
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        Ok(Provenance::parse(&text).map(|found| (text, found)))
+    }
+}
+
+/// The tag that lists the referrers of a manifest where the registry has no API for it.
+pub fn fallback_tag(image: Digest) -> String {
+    format!("sha256-{}", image.hex())
+}
+
+/// Whether a tag is a list of referrers.
+pub fn is_fallback_tag(tag: &str) -> bool {
+    tag.strip_prefix("sha256-")
+        .is_some_and(|hex| hex.len() == 64 && hex.bytes().all(|b| b.is_ascii_hexdigit()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn a_statement_is_read_back() {
+        let ingredients = Ingredients {
+            cell: "app[os=a]".into(),
+            image: "app".into(),
+            axes: BTreeMap::from([("os".to_owned(), "a".to_owned())]),
+            build_id: Digest::of(b"id"),
+            base: None,
+            setup: Vec::new(),
+            layers: Vec::new(),
+            config: BTreeMap::from([("env.A".to_owned(), "1".to_owned())]),
+        };
+        let made = Made { run: "r".into(), finished: "2026-01-01T00:00:00Z".into(), previous: None };
+        let provenance = Provenance { ingredients, made };
+        let repository: RepositoryName = "localhost:5000/acme/app".parse().unwrap();
+        let statement = provenance.statement(&repository, Digest::of(b"image"));
+        assert_eq!(Provenance::parse(&statement), Some(provenance));
+        assert_eq!(Provenance::parse(&statement.replace(BUILD_TYPE, "urn:other")), None);
+    }
+
+    #[test]
+    fn fallback_tags_are_told_from_versions() {
+        assert!(is_fallback_tag(&fallback_tag(Digest::of(b"x"))));
+        assert!(!is_fallback_tag("sha256-1.0"));
+    }
+}
