@@ -7,7 +7,7 @@ use super::load::{Project, load, load_as};
 use super::settings::store_path;
 use super::{PlanFormat, ProjectArguments};
 use crate::oci::Digest;
-use crate::plan::{Actions, Delivery, Inputs, Known, PlanDocument};
+use crate::plan::{Actions, Delivery, Inputs, Known, PlanDocument, View};
 use crate::store::Store;
 use crate::{report, run};
 
@@ -43,7 +43,7 @@ pub fn plan(arguments: &ProjectArguments, offline: bool, format: PlanFormat) -> 
     let plan = crate::plan::plan(&project.matrix, &project.chosen, inputs);
     let known = if offline { Known::default() } else { known(arguments, &plan)? };
     let actions = Actions::decide(&plan, &known);
-    let document = PlanDocument::new(&project.matrix, &plan, &actions);
+    let document = PlanDocument::new(&project.matrix, &plan, &actions, &View::default());
     let text = match format {
         PlanFormat::Table => report::table(&document),
         PlanFormat::Json => {

@@ -65,6 +65,13 @@ impl Actions {
         Self(actions)
     }
 
+    /// Takes deliveries out that have nothing to do.
+    pub fn settle(&mut self, steps: &[StepId]) {
+        for id in steps {
+            self.0[id.0 as usize] = Action::Skip;
+        }
+    }
+
     /// What happens to a step.
     pub fn of(&self, id: StepId) -> Action {
         self.0[id.0 as usize]

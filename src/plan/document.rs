@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Actions, critical_path};
-use super::step::{Class, Plan};
+use super::reason::{CellView, Reason, Status, TagView};
+use super::step::{Class, Plan, Step, StepId, StepKind};
 use crate::matrix::Matrix;
 use crate::oci::Digest;
 
@@ -29,6 +30,59 @@ pub struct PlanDocument {
     pub totals: Totals,
     /// Ids of the steps of the longest chain.
     pub critical_path: Vec<u32>,
+    /// What comes from outside.
+    pub inputs: InputsDocument,
+    /// What was supposed, and what it touches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what_if: Option<WhatIf>,
+}
+
+/// What a plan takes from outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InputsDocument {
+    /// Reference or `oci:DIR` -> digest; none where it is not locked.
+    pub images: BTreeMap<String, Option<Digest>>,
+    /// First URL -> sha256; none where it is not locked.
+    pub downloads: BTreeMap<String, Option<Digest>>,
+    /// Time of creation of every image, where SOURCE_DATE_EPOCH sets one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created: Option<String>,
+}
+
+/// What supposed changes touch.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct WhatIf {
+    /// The changes.
+    pub changes: Vec<String>,
+    /// Cells that would be other images.
+    pub changed: Vec<String>,
+    /// Cells that would come.
+    pub added: Vec<String>,
+    /// Cells that would go.
+    pub removed: Vec<String>,
+    /// Cells that would stay as they are.
+    pub untouched: usize,
+}
+
+impl WhatIf {
+    /// Compares the cells of two plans.
+    pub fn compare(changes: Vec<String>, before: (&Matrix, &Plan), after: (&Matrix, &Plan)) -> Self {
+        let ids = |(matrix, plan): (&Matrix, &Plan)| -> BTreeMap<String, Digest> {
+            let chosen = plan.cells.iter().flatten().filter(|c| c.chosen);
+            chosen.map(|c| (matrix.cells[c.cell.0].name.clone(), c.build_id)).collect()
+        };
+        let (old, new) = (ids(before), ids(after));
+        let order = after.1.cells.iter().flatten().filter(|c| c.chosen);
+        let names: Vec<&String> = order.map(|c| &after.0.cells[c.cell.0].name).collect();
+        let pick = |wanted: &dyn Fn(&String) -> bool| {
+            names.iter().filter(|name| wanted(name)).map(|name| (*name).clone()).collect::<Vec<_>>()
+        };
+        let changed = pick(&|name| old.get(name).is_some_and(|was| *was != new[name]));
+        let added = pick(&|name| !old.contains_key(name));
+        let removed = old.keys().filter(|name| !new.contains_key(*name)).cloned().collect();
+        let untouched = names.len() - changed.len() - added.len();
+        Self { changes, changed, added, removed, untouched }
+    }
 }
 
 /// A cell.
@@ -46,6 +100,18 @@ pub struct CellDocument {
     pub build_id: Digest,
     /// Whether it was asked for, not only needed by others.
     pub chosen: bool,
+    /// `current`, `stale`, `missing`, `foreign` or `unbuilt`; none when nobody was asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<Status>,
+    /// Digest of the image it should have, where that is known without building.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// What its tags have.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<TagView>,
+    /// Why it is not current.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
     /// Id of the step that assembles it.
     pub assemble: u32,
     /// Ids of its placed layers, lowest first.
@@ -73,6 +139,40 @@ pub struct StepDocument {
     pub asked: u32,
     /// `run`, `reuse` or `skip`.
     pub action: Action,
+    /// Why.
+    pub reason: String,
+}
+
+/// What was found out about a plan by asking registries and records; empty where nobody was asked.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// By position as [`crate::matrix::CellId`].
+    pub cells: Vec<Option<CellView>>,
+    /// Why steps run.
+    pub steps: BTreeMap<StepId, Vec<Reason>>,
+    /// Deliveries that have nothing to do, in order.
+    pub settled: Vec<StepId>,
+    /// What comes from outside.
+    pub inputs: InputsDocument,
+    /// What was supposed.
+    pub what_if: Option<WhatIf>,
+}
+
+/// Why a step is run, reused or skipped.
+fn reason(id: StepId, step: &Step, action: Action, view: &View) -> String {
+    match action {
+        Action::Skip if view.settled.binary_search(&id).is_ok() => "every tag has the image".into(),
+        Action::Skip => "nothing needs it".into(),
+        Action::Reuse => "its result is recorded".into(),
+        Action::Run if step.provisional => "an input is not locked yet".into(),
+        Action::Run => match (view.steps.get(&id), &step.kind) {
+            (Some(reasons), _) if !reasons.is_empty() => {
+                reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            }
+            (_, StepKind::Push(_) | StepKind::Load(_) | StepKind::Tag(_)) => "delivery".into(),
+            _ => "no result of these inputs is recorded".into(),
+        },
+    }
 }
 
 /// Sums over the plan.
@@ -96,13 +196,14 @@ pub struct Totals {
 
 impl PlanDocument {
     /// Makes the document.
-    pub fn new(matrix: &Matrix, plan: &Plan, actions: &Actions) -> Self {
+    pub fn new(matrix: &Matrix, plan: &Plan, actions: &Actions, view: &View) -> Self {
         let cells = plan
             .cells
             .iter()
             .flatten()
             .map(|steps| {
                 let cell = &matrix.cells[steps.cell.0];
+                let seen = view.cells.get(steps.cell.0).and_then(Option::as_ref);
                 CellDocument {
                     name: cell.name.clone(),
                     image: cell.image.to_string(),
@@ -110,6 +211,10 @@ impl PlanDocument {
                     references: cell.references.iter().map(ToString::to_string).collect(),
                     build_id: steps.build_id,
                     chosen: steps.chosen,
+                    status: seen.map(|seen| seen.status),
+                    digest: seen.and_then(|seen| seen.expected),
+                    tags: seen.map(|seen| seen.tags.clone()).unwrap_or_default(),
+                    reasons: seen.map(|seen| seen.reasons.clone()).unwrap_or_default(),
                     assemble: steps.assemble.0,
                     layers: steps.places.iter().map(|s| s.0).collect(),
                 }
@@ -134,6 +239,7 @@ impl PlanDocument {
                     needs: plan.needs(id).into_iter().map(|n| n.0).collect(),
                     asked: step.asked,
                     action: actions.of(id),
+                    reason: reason(id, step, actions.of(id), view),
                 }
             })
             .collect();
@@ -153,6 +259,8 @@ impl PlanDocument {
                 run_by_kind,
             },
             critical_path: critical_path(plan).into_iter().map(|s| s.0).collect(),
+            inputs: view.inputs.clone(),
+            what_if: view.what_if.clone(),
         }
     }
 }

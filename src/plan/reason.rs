@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Anew;
 use super::ingredients::{Ingredients, Input, InputKind, LayerIngredient};
+use crate::oci::Digest;
 
 /// How a cell's image stands to its tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -35,6 +36,28 @@ impl Status {
             Self::Unbuilt => "unbuilt",
         }
     }
+}
+
+/// How a cell stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CellView {
+    /// In a word.
+    pub status: Status,
+    /// Digest of the image that it should have, where that is known without building.
+    pub expected: Option<Digest>,
+    /// Its tags.
+    pub tags: Vec<TagView>,
+    /// Why it is not current.
+    pub reasons: Vec<Reason>,
+}
+
+/// What a tag has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TagView {
+    /// The tag.
+    pub reference: String,
+    /// What it has; `None` where it is not there.
+    pub digest: Option<Digest>,
 }
 
 /// Kinds of reasons.
@@ -255,6 +278,13 @@ fn layers(reasons: &mut BTreeSet<Reason>, old: &[LayerIngredient], new: &[LayerI
     }
 }
 
+/// What is different between what went into a layer and what goes in now.
+pub fn layer_differences(old: &LayerIngredient, new: &LayerIngredient) -> Vec<Reason> {
+    let mut reasons = BTreeSet::new();
+    layer(&mut reasons, old, new);
+    reasons.into_iter().collect()
+}
+
 fn layer(reasons: &mut BTreeSet<Reason>, old: &LayerIngredient, new: &LayerIngredient) {
     if old.key == new.key {
         return;
@@ -268,7 +298,7 @@ fn layer(reasons: &mut BTreeSet<Reason>, old: &LayerIngredient, new: &LayerIngre
             reasons.insert(input(was, is, &new.name));
         }
     }
-    if reasons.len() == before && !reasons.iter().any(|r| r.code != ReasonCode::RailyardChanged) {
+    if reasons.len() == before && reasons.is_empty() {
         reasons.insert(Reason::new(ReasonCode::RailyardChanged, &new.name));
     }
 }

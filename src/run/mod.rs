@@ -16,6 +16,7 @@ mod make;
 mod pin;
 mod provenance;
 mod schedule;
+mod survey;
 mod worker;
 
 pub use archive::{write_docker_archive, write_layout};
@@ -31,4 +32,5 @@ pub use known::{Knowledge, Sources};
 pub use pin::{External, Pinner, pin_layouts};
 pub use provenance::{Made, Provenance, Provenances, STATEMENT_TYPE, is_fallback_tag};
 pub use schedule::{Limits, Schedule};
+pub use survey::{Orphan, Survey, Surveyor};
 pub use worker::{CredentialLookup, Services, Settings, StepReport, Worker};

@@ -15,7 +15,7 @@ use crate::layer::{copy_digest, find_libraries, tree_digest};
 use crate::lock::{Lock, LockedDownload, LockedImage};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Source};
 use crate::oci::{Digest, Hasher, Reference};
-use crate::plan::UsedSource;
+use crate::plan::{InputsDocument, UsedSource};
 use crate::registry::Progress;
 
 /// Everything that chosen cells take from outside.
@@ -101,6 +101,28 @@ impl External {
                 self.layouts.insert(directory.clone());
             }
             Source::Cell(cell) => stack.push(*cell),
+        }
+    }
+
+    /// All of it with what a lock pins it to.
+    pub fn document(
+        &self,
+        lock: &Lock,
+        layouts: &BTreeMap<String, Digest>,
+        created: Option<&str>,
+    ) -> InputsDocument {
+        let images = self.images.keys().map(|reference| {
+            let digest = lock.images.get(reference).map(|image| image.digest).or(reference.digest);
+            (reference.to_string(), digest)
+        });
+        let directories = self.layouts.iter().map(|dir| (format!("oci:{dir}"), layouts.get(dir).copied()));
+        let downloads = self.downloads.iter().map(|(url, (_, sha256))| {
+            (url.clone(), sha256.or_else(|| lock.downloads.get(url).map(|d| d.sha256)))
+        });
+        InputsDocument {
+            images: images.chain(directories).collect(),
+            downloads: downloads.collect(),
+            created: created.map(str::to_owned),
         }
     }
 

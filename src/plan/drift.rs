@@ -1,0 +1,153 @@
+//! A plan that was kept, and what has moved since.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+
+use super::document::{InputsDocument, PLAN_SCHEMA, PlanDocument};
+use crate::oci::Digest;
+
+/// What is read again of a plan's document.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Planned {
+    project: String,
+    platform: String,
+    cells: Vec<PlannedCell>,
+    steps: Vec<PlannedStep>,
+    inputs: InputsDocument,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct PlannedCell {
+    name: String,
+    build_id: Digest,
+    references: Vec<String>,
+    chosen: bool,
+}
+
+#[derive(Debug, Clone, Deserialize)]
+struct PlannedStep {
+    kind: String,
+    label: String,
+    key: Digest,
+}
+
+/// A document that is no plan of this version.
+#[derive(Debug, thiserror::Error)]
+pub enum PlannedError {
+    /// No JSON, or fields are missing.
+    #[error("it is no plan: {0}")]
+    Malformed(#[from] serde_json::Error),
+    /// Another version of the schema.
+    #[error("its schema is {0}, this railyard reads schema {PLAN_SCHEMA}")]
+    Schema(u64),
+    /// It says what would be, not what is.
+    #[error("it was made with `--if`: it says what would be built, not what is to be")]
+    WhatIf,
+}
+
+impl Planned {
+    /// Reads the document that `plan --out` wrote.
+    ///
+    /// # Errors
+    /// See [`PlannedError`].
+    pub fn parse(text: &str) -> Result<Self, PlannedError> {
+        #[derive(Deserialize)]
+        struct Head {
+            schema: u64,
+            what_if: Option<serde::de::IgnoredAny>,
+        }
+        let head: Head = serde_json::from_str(text)?;
+        if head.schema != u64::from(PLAN_SCHEMA) {
+            return Err(PlannedError::Schema(head.schema));
+        }
+        if head.what_if.is_some() {
+            return Err(PlannedError::WhatIf);
+        }
+        Ok(serde_json::from_str(text)?)
+    }
+
+    /// Names of the cells to build.
+    pub fn chosen(&self) -> BTreeSet<&str> {
+        self.cells.iter().filter(|c| c.chosen).map(|c| c.name.as_str()).collect()
+    }
+
+    /// What is different now, for people; empty when nothing is.
+    pub fn drift(&self, now: &PlanDocument) -> Vec<String> {
+        let mut found = Vec::new();
+        if (&self.project, &self.platform) != (&now.project, &now.platform) {
+            found.push(format!(
+                "project: {} for {} -> {} for {}",
+                self.project, self.platform, now.project, now.platform
+            ));
+        }
+        compare(&mut found, "image", &self.inputs.images, &now.inputs.images);
+        compare(&mut found, "download", &self.inputs.downloads, &now.inputs.downloads);
+        if self.inputs.created != now.inputs.created {
+            found.push("SOURCE_DATE_EPOCH".into());
+        }
+        self.steps(&mut found, now);
+        self.cells(&mut found, now);
+        found
+    }
+
+    /// Layers and setup steps that are made otherwise.
+    fn steps(&self, found: &mut Vec<String>, now: &PlanDocument) {
+        let made = |kind: &str| matches!(kind, "artifact" | "setup");
+        let before: BTreeSet<(&str, &Digest)> =
+            self.steps.iter().filter(|s| made(&s.kind)).map(|s| (s.label.as_str(), &s.key)).collect();
+        let after: BTreeSet<(&str, &Digest)> =
+            now.steps.iter().filter(|s| made(s.kind)).map(|s| (s.label.as_str(), &s.key)).collect();
+        let labels = |a: &BTreeSet<(&str, &Digest)>, b: &BTreeSet<(&str, &Digest)>| -> BTreeSet<String> {
+            a.difference(b).map(|(label, _)| (*label).to_owned()).collect()
+        };
+        let (gone, come) = (labels(&before, &after), labels(&after, &before));
+        found.extend(gone.intersection(&come).map(|label| format!("layer {label}: made otherwise")));
+        found.extend(gone.difference(&come).map(|label| format!("layer {label}: gone")));
+        found.extend(come.difference(&gone).map(|label| format!("layer {label}: new")));
+    }
+
+    fn cells(&self, found: &mut Vec<String>, now: &PlanDocument) {
+        let after: BTreeMap<&str, _> =
+            now.cells.iter().filter(|c| c.chosen).map(|c| (c.name.as_str(), c)).collect();
+        for cell in self.cells.iter().filter(|c| c.chosen) {
+            match after.get(cell.name.as_str()) {
+                None => found.push(format!("cell {}: gone", cell.name)),
+                Some(is) if is.references != cell.references => found.push(format!(
+                    "cell {}: goes to {} -> {}",
+                    cell.name,
+                    cell.references.join(", "),
+                    is.references.join(", ")
+                )),
+                Some(is) if is.build_id != cell.build_id => {
+                    found.push(format!("cell {}: would be another image", cell.name));
+                }
+                Some(_) => {}
+            }
+        }
+        let known = self.chosen();
+        found.extend(
+            after.keys().filter(|name| !known.contains(*name)).map(|name| format!("cell {name}: new")),
+        );
+    }
+}
+
+fn compare(
+    found: &mut Vec<String>,
+    what: &str,
+    old: &BTreeMap<String, Option<Digest>>,
+    new: &BTreeMap<String, Option<Digest>>,
+) {
+    let text = |digest: &Option<Digest>| digest.map_or_else(|| "not locked".to_owned(), |d| d.to_string());
+    for (name, was) in old {
+        match new.get(name) {
+            None => found.push(format!("{what} {name}: not used any more")),
+            Some(is) if is != was => {
+                found.push(format!("{what} {name}: {} -> {}", text(was), text(is)));
+            }
+            Some(_) => {}
+        }
+    }
+    let added = new.iter().filter(|(name, _)| !old.contains_key(*name));
+    found.extend(added.map(|(name, is)| format!("{what} {name}: new, {}", text(is))));
+}
