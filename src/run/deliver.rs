@@ -45,9 +45,7 @@ impl Worker {
     async fn upload(&self, id: StepId, cell: CellId, image: &ImageRecord) -> Result<(), StepError> {
         if let Source::Reference(reference) = &self.cell(cell).base {
             // The base's own blobs may have to be mounted or fetched from where it lives.
-            let base = self.lock.images.get(reference).map(|i| i.digest);
-            let source = crate::plan::UsedSource::Reference(reference.clone());
-            self.images.resolve(&source, base).await?;
+            self.resolved(&crate::plan::UsedSource::Reference(reference.clone())).await?;
         }
         let mut repositories: Vec<_> = self.cell(cell).references.iter().map(|r| r.name.clone()).collect();
         repositories.dedup();
