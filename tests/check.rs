@@ -129,34 +129,6 @@ fn usage_mistakes_and_help() {
     project.run(&["plan", "--offline"]).code(2).says(&["SOURCE_DATE_EPOCH is `yesterday`"]);
 }
 
-const LOCK: &str = "version = 1\n\n[[image]]\nreference = \"docker.io/library/debian:12\"\nplatform = \"linux/amd64\"\n\
-    digest = \"sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"\n";
-
-#[test]
-fn a_broken_lock_is_named_and_left_alone() {
-    let project = Project::new(GOOD);
-    project.write("builds.lock", LOCK);
-    project.run(&["check"]).code(0);
-    let broken = [
-        (format!("{LOCK}<<<<<<< HEAD\n"), "line 7 holds a conflict marker"),
-        (LOCK.replace("version = 1", "version = 2"), "its version is 2, this railyard reads version 1"),
-        (LOCK.replace("aaaa\"", "aaa\""), "docker.io/library/debian:12"),
-        (LOCK.replace("sha256:", "md5:"), "docker.io/library/debian:12"),
-        (format!("{LOCK}colour = 1\n"), "unknown field `colour`"),
-        (LOCK.replace("version = 1\n", ""), "missing field `version`"),
-        ("\u{0}\u{1}".to_owned(), ""),
-        (format!("{LOCK}\n{}", LOCK.split_once("\n\n").unwrap().1), "stands there twice"),
-    ];
-    for (text, words) in broken {
-        project.write("builds.lock", &text);
-        for command in [&["check"][..], &["plan", "--offline"], &["build"], &["update"]] {
-            let ended = project.run(command).code(2);
-            ended.says(&["error: the lock `builds.lock` cannot be used", words, "help: restore it"]);
-            assert_eq!(project.read("builds.lock"), text, "the lock was changed");
-        }
-    }
-}
-
 #[test]
 fn the_shipped_matrix_has_no_mistake() {
     let root = env!("CARGO_MANIFEST_DIR");

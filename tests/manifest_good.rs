@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use railyard::manifest::{
-    self, ArchiveFormat, Attribute, Chmod, Copy, ImageSource, LayerContent, Manifest, Network, Owner, Part,
-    Sources, Template,
+    self, ArchiveFormat, Attribute, Chmod, Copy, FoundVersion, ImageSource, LayerContent, Manifest, Network,
+    Owner, Part, Sources, Template, VersionSource,
 };
 
 fn read(path: &str) -> String {
@@ -60,7 +60,7 @@ fn settings() {
 fn axes_keep_their_order_and_attributes() {
     let manifest = serverless();
     let names: Vec<&str> = manifest.axes.iter().map(|axis| axis.name.value.as_str()).collect();
-    assert_eq!(names, ["runtime", "harness", "serverless"]);
+    assert_eq!(names, ["runtime", "harness", "serverless", "sam", "cli", "local"]);
     let node = &manifest.axes[0].values[1];
     assert_eq!(node.name.value, "nodejs20.x");
     assert!(matches!(&node.attributes["family"], Attribute::Text(t) if t.text == "node"));
@@ -71,6 +71,34 @@ fn axes_keep_their_order_and_attributes() {
     assert!(!node.attributes.contains_key("name"));
     let values: Vec<&str> = manifest.axes[2].values.iter().map(|value| value.name.value.as_str()).collect();
     assert_eq!(values, ["3.39.0", "3.40.0"]);
+}
+
+#[test]
+fn discovered_versions_become_values_with_their_tags() {
+    let mut manifest = serverless();
+    let sam = manifest.axes[3].discovery.clone().unwrap();
+    assert!(sam.prereleases && sam.newest == Some(2) && manifest.axes[3].values.is_empty());
+    assert!(matches!(&sam.source, VersionSource::Tags { pattern: Some(_), .. }));
+    let cli = manifest.axes[4].discovery.as_ref().unwrap();
+    assert!(
+        matches!(&cli.source, VersionSource::Npm { package, image: Some(_) } if package.value == "serverless")
+    );
+    let found =
+        |name: &str, tag: Option<&str>| FoundVersion { name: name.into(), tag: tag.map(str::to_owned) };
+    let versions = [
+        (
+            "axes.sam",
+            vec![found("1.142.0", Some("1.142.0-1-x86_64")), found("1.143.0", Some("1.143.0-1-x86_64"))],
+        ),
+        ("tools.kubectl", vec![found("v1.31.0", None)]),
+    ];
+    manifest.resolve(&versions.map(|(key, found)| (key.to_owned(), found)).into()).unwrap();
+    let values = &manifest.axes[3].values;
+    assert_eq!(values.iter().map(|v| v.name.value.as_str()).collect::<Vec<_>>(), ["1.142.0", "1.143.0"]);
+    assert!(matches!(&values[1].attributes["tag"], Attribute::Literal(tag) if tag == "1.143.0-1-x86_64"));
+    let kubectl = named(&manifest.tools, "kubectl", |t| &t.name.value);
+    assert_eq!(kubectl.version.as_ref().unwrap().text, "v1.31.0");
+    assert!(manifest.axes[4].values.is_empty(), "what was not found stays open");
 }
 
 #[test]

@@ -1,6 +1,5 @@
-//! `build` and `update`: the lock completed, a plan, a run, its end.
+//! `build`: the lock completed, a plan, a run, its end.
 
-use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,17 +7,17 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::exit::{Exit, print, say};
-use super::load::{Project, load, write_lock};
+use super::load::{Loaded, Project, open, write_lock};
 use super::settings::{cpus, created, secrets};
-use super::world::{World, complete_lock, freshness, pinner, runtime, world};
-use super::{BuildArguments, Progress, ProjectArguments};
+use super::world::{World, complete_lock, freshness, runtime, world};
+use super::{BuildArguments, Progress, ProjectArguments, versions};
 use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
 use crate::oci::Reference;
 use crate::plan::{Actions, Delivery, Inputs, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
-    Behaviour, External, Knowledge, Limits, RunEnd, Services, Settings, StepError, Worker, dispatch,
+    Behaviour, Knowledge, Limits, RunEnd, Services, Settings, StepError, Worker, dispatch, publish_lock,
     write_docker_archive, write_layout,
 };
 use crate::store::ImageRecord;
@@ -68,14 +67,14 @@ fn limits(project: &Project, jobs: Option<usize>) -> Limits {
 pub fn build(arguments: &ProjectArguments, build: &BuildArguments) -> Result<(), Exit> {
     let outputs = outputs(build)?;
     let reports = reports(build)?;
-    let project = load(arguments)?;
-    if build.push && project.manifest.project.repository.is_none() && arguments.repository.is_none() {
+    let loaded = open(arguments)?;
+    if build.push && loaded.manifest.project.repository.is_none() && arguments.repository.is_none() {
         return Err(Exit::Usage(
             "error: there is no repository to push to\n  help: set `repository` under `[project]`, or give --repository".into(),
         ));
     }
     let runtime = runtime()?;
-    let result = runtime.block_on(build_async(arguments, build, project, &outputs, &reports));
+    let result = runtime.block_on(build_async(arguments, build, loaded, &outputs, &reports));
     runtime.shutdown_timeout(std::time::Duration::from_secs(5));
     result
 }
@@ -83,11 +82,13 @@ pub fn build(arguments: &ProjectArguments, build: &BuildArguments) -> Result<(),
 async fn build_async(
     arguments: &ProjectArguments,
     build: &BuildArguments,
-    mut project: Project,
+    mut loaded: Loaded,
     outputs: &[Output],
     reports: &[Report],
 ) -> Result<(), Exit> {
-    let world = world(arguments, &project)?;
+    versions::complete(&mut loaded, build.locked).await?;
+    let mut project = loaded.expand()?;
+    let world = world(arguments, &project.manifest)?;
     let limits = limits(&project, build.jobs);
     complete_lock(&mut project, &world, build.locked, limits.transfers).await?;
     let created = created()?;
@@ -145,7 +146,10 @@ async fn build_async(
     world.engine.settle().await;
     let changed = record_outputs(&mut project, &worker);
     if changed && !build.locked {
-        write_lock(&project.lock_path, &project.lock)?;
+        write_lock(&project.lock_path, &mut project.lock)?;
+    }
+    if build.push {
+        keep_lock(&project, &world, build.no_cache, &end).await;
     }
     let delivered = deliver(&worker, &world, &plan, outputs, &mut end).await;
     drop(worker);
@@ -212,6 +216,20 @@ fn record_outputs(project: &mut Project, worker: &Worker) -> bool {
         }
     }
     changed
+}
+
+/// Puts the lock of a good run into the cache repository; a failure is worth a notice, not the run.
+async fn keep_lock(project: &Project, world: &World, no_cache: bool, end: &RunEnd) {
+    let Some(repository) = project.matrix.cache.as_ref().filter(|_| !no_cache) else { return };
+    if end.summary.interrupted || !end.summary.failures.is_empty() {
+        return;
+    }
+    let text = project.lock.render();
+    match publish_lock(&world.registry, &world.blobs, repository, &project.matrix.project, text).await {
+        Ok(None) => {}
+        Ok(Some(reference)) => say(&format!("the lock is kept as `{reference}`")),
+        Err(error) => say(&format!("the lock is not kept in the cache repository: {error}")),
+    }
 }
 
 /// Writes `--output`s out of the store.
@@ -294,60 +312,4 @@ fn conclude(
 fn environment_words(summary: &crate::event::Summary) -> String {
     let failed = summary.count(CellOutcome::Failed);
     format!("{failed} cells failed because of the environment; run again once it is mended, nothing is lost")
-}
-
-/// `railyard update`.
-pub fn update(arguments: &ProjectArguments, names: &[String], dry_run: bool) -> Result<(), Exit> {
-    let mut project = load(arguments)?;
-    let runtime = runtime()?;
-    runtime.block_on(async {
-        let world = world(arguments, &project)?;
-        let external = External::of(&project.matrix, &project.chosen);
-        let wanted = |text: &str| names.is_empty() || names.iter().any(|name| text.contains(name.as_str()));
-        let before = project.lock.clone();
-        let mut lock = before.clone();
-        lock.images.retain(|reference, _| {
-            !(external.images.contains_key(reference) && wanted(&reference.to_string()))
-        });
-        lock.downloads.retain(|url, _| !(external.downloads.contains_key(url) && wanted(url)));
-        let pinner = pinner(&world, 8);
-        pinner
-            .complete(&external, &mut lock, &project.matrix.platform)
-            .await
-            .map_err(|errors| Exit::steps(&errors))?;
-        if names.is_empty() {
-            // Entries that nothing uses any more go only when everything was looked at.
-            let whole = arguments.only.is_empty();
-            lock.images.retain(|reference, _| !whole || external.images.contains_key(reference));
-            lock.downloads.retain(|url, _| !whole || external.downloads.contains_key(url));
-        }
-        let moves = moves(&before, &lock);
-        project.lock = lock;
-        if !dry_run && project.lock != before {
-            write_lock(&project.lock_path, &project.lock)?;
-        }
-        let text = if moves.is_empty() { "nothing has moved\n".to_owned() } else { moves.join("\n") + "\n" };
-        print(&text)
-    })
-}
-
-fn moves(before: &crate::lock::Lock, after: &crate::lock::Lock) -> Vec<String> {
-    let images = |lock: &crate::lock::Lock| -> HashMap<String, String> {
-        let images = lock.images.iter().map(|(r, i)| (r.to_string(), i.digest.to_string()));
-        images.chain(lock.downloads.iter().map(|(url, d)| (url.clone(), d.sha256.to_string()))).collect()
-    };
-    let (old, new) = (images(before), images(after));
-    let mut names: Vec<&String> = old.keys().chain(new.keys()).collect();
-    names.sort();
-    names.dedup();
-    names
-        .into_iter()
-        .filter_map(|name| match (old.get(name), new.get(name)) {
-            (Some(was), Some(is)) if was == is => None,
-            (Some(was), Some(is)) => Some(format!("moved    {name}\n         {was}\n      -> {is}")),
-            (None, Some(is)) => Some(format!("added    {name} {is}")),
-            (Some(_), None) => Some(format!("removed  {name}")),
-            (None, None) => None,
-        })
-        .collect()
 }

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use super::ProjectArguments;
 use super::exit::{Exit, colour};
 use crate::lock::Lock;
-use crate::manifest::{Diagnostics, Manifest, Sources, imports, parse, render, render_plain};
-use crate::matrix::{Matrix, Overrides, Selection, expand};
+use crate::manifest::{Diagnostic, Diagnostics, Manifest, Sources, imports, parse, render, render_plain};
+use crate::matrix::{Matrix, Overrides, Query, Selection, expand, queries};
 
 /// A project as it was read.
 pub struct Project {
@@ -23,35 +23,121 @@ pub struct Project {
     pub lock: Lock,
 }
 
-/// Reads the manifest with its imports and expands it.
+/// What was read, before the cells are known: discovered axes may lack their values.
+pub struct Loaded {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// What it wants looked up.
+    pub queries: Vec<Query>,
+    /// The manifest's directory.
+    pub directory: PathBuf,
+    /// Where the lock is.
+    pub lock_path: PathBuf,
+    /// The lock; empty where there is none.
+    pub lock: Lock,
+    overrides: Overrides,
+    only: Vec<String>,
+    plain: bool,
+}
+
+/// Reads the manifest with its imports, and the lock.
 ///
 /// # Errors
 /// Every mistake, rendered.
+pub fn open(arguments: &ProjectArguments) -> Result<Loaded, Exit> {
+    open_as(arguments, false)
+}
+
+fn open_as(arguments: &ProjectArguments, plain: bool) -> Result<Loaded, Exit> {
+    let sources = read_sources(&arguments.file)?;
+    let manifest = parse(sources).map_err(|(sources, found)| mistakes(&sources, &found, plain))?;
+    let overrides = Overrides { vars: variables(arguments)?, repository: arguments.repository.clone() };
+    let queries =
+        queries(&manifest, &overrides).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
+    let lock_path = arguments.lock.clone().unwrap_or_else(|| arguments.file.with_file_name("builds.lock"));
+    let lock = read_lock(&lock_path, plain)?;
+    let directory = arguments.file.parent().unwrap_or(Path::new("")).to_owned();
+    let only = arguments.only.clone();
+    Ok(Loaded { manifest, queries, directory, lock_path, lock, overrides, only, plain })
+}
+
+/// Reads a project and expands it, with what the lock knows of discovered versions.
+///
+/// # Errors
+/// Every mistake, rendered; discovered versions that the lock lacks.
 pub fn load(arguments: &ProjectArguments) -> Result<Project, Exit> {
     load_as(arguments, false)
 }
 
 /// [`load`], with mistakes as plain lines where `plain` is set.
 pub fn load_as(arguments: &ProjectArguments, plain: bool) -> Result<Project, Exit> {
-    let sources = read_sources(&arguments.file)?;
-    let manifest = parse(sources).map_err(|(sources, found)| mistakes(&sources, &found, plain))?;
-    let overrides = Overrides { vars: variables(arguments)?, repository: arguments.repository.clone() };
-    let matrix = expand(&manifest, &overrides).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
-    let usage = |e: crate::matrix::SelectionError| Exit::Usage(format!("error: --only: {e}"));
-    let chosen =
-        Selection::parse(&arguments.only).and_then(|selection| selection.choose(&matrix)).map_err(usage)?;
-    let lock_path = arguments.lock.clone().unwrap_or_else(|| arguments.file.with_file_name("builds.lock"));
-    let lock = read_lock(&lock_path)?;
-    Ok(Project { manifest, matrix, chosen, lock_path, lock })
+    let loaded = open_as(arguments, plain)?;
+    let missing = loaded.missing();
+    if missing.is_empty() { loaded.expand() } else { Err(loaded.refuse(&missing)) }
+}
+
+impl Loaded {
+    /// The queries that the lock does not answer.
+    pub fn missing(&self) -> Vec<Query> {
+        let answers = |query: &&Query| {
+            self.lock.versions.get(&query.key).is_some_and(|locked| locked.query == query.to_string())
+        };
+        self.queries.iter().filter(|query| !answers(query)).cloned().collect()
+    }
+
+    /// Makes the cells, with the discovered versions that the lock has.
+    ///
+    /// # Errors
+    /// Every mistake that only rendering finds.
+    pub fn expand(self) -> Result<Project, Exit> {
+        let Self { mut manifest, overrides, lock, lock_path, only, plain, .. } = self;
+        let found = lock.versions.iter().map(|(key, versions)| (key.clone(), versions.found.clone()));
+        manifest.resolve(&found.collect()).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
+        let matrix =
+            expand(&manifest, &overrides).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
+        let usage = |e: crate::matrix::SelectionError| Exit::Usage(format!("error: --only: {e}"));
+        let chosen =
+            Selection::parse(&only).and_then(|selection| selection.choose(&matrix)).map_err(usage)?;
+        Ok(Project { manifest, matrix, chosen, lock_path, lock })
+    }
+
+    /// The cells that an earlier lock stood for, where it still fits the manifest.
+    pub fn expand_earlier(&self, lock: &Lock) -> Option<Matrix> {
+        let mut manifest = self.manifest.clone();
+        let found = lock.versions.iter().map(|(key, versions)| (key.clone(), versions.found.clone()));
+        manifest.resolve(&found.collect()).ok()?;
+        expand(&manifest, &self.overrides).ok()
+    }
+
+    /// What is said where nobody may be asked.
+    fn refuse(&self, missing: &[Query]) -> Exit {
+        let lock = self.lock_path.display();
+        let problems = missing.iter().map(|query| {
+            let (label, verb) = match self.lock.versions.get(&query.key) {
+                Some(locked) => (format!("the lock answers `{}`", locked.query), "has not these"),
+                None => ("never looked up".to_owned(), "has no"),
+            };
+            let message = format!("the lock `{lock}` {verb} versions for {}", query.subject());
+            Diagnostic::new("versions-not-locked", query.at, message)
+                .label(label)
+                .help(format!("run `railyard update {}`, and commit the lock", query.name()))
+        });
+        let found = Diagnostics(problems.collect());
+        Exit::Usage(shown(&self.manifest.sources, &found, self.plain))
+    }
 }
 
 fn mistakes(sources: &Sources, found: &Diagnostics, plain: bool) -> Exit {
-    let text = if plain { render_plain(sources, found) } else { render(sources, found, colour(), 100) };
     let count = match found.0.len() {
         1 => "1 mistake".to_owned(),
         n => format!("{n} mistakes"),
     };
-    Exit::Usage(format!("{}\n{count} in the manifest", text.trim_end()))
+    Exit::Usage(format!("{}\n{count} in the manifest", shown(sources, found, plain)))
+}
+
+fn shown(sources: &Sources, found: &Diagnostics, plain: bool) -> String {
+    let text = if plain { render_plain(sources, found) } else { render(sources, found, colour(), 100) };
+    text.trim_end().to_owned()
 }
 
 fn read_sources(main: &Path) -> Result<Sources, Exit> {
@@ -132,24 +218,28 @@ fn variables(arguments: &ProjectArguments) -> Result<BTreeMap<String, String>, E
     Ok(vars)
 }
 
-fn read_lock(path: &Path) -> Result<Lock, Exit> {
-    match std::fs::read_to_string(path) {
-        Ok(text) => Lock::parse(&text).map_err(|error| {
-            Exit::Usage(format!(
-                "error: the lock `{}` cannot be used: {error}\n  help: restore it from version control, or remove it to pin everything anew; it was not changed",
-                path.display()
-            ))
-        }),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Lock::default()),
-        Err(error) => Err(Exit::Usage(format!("error: failed to read the lock `{}`: {error}", path.display()))),
-    }
+fn read_lock(path: &Path, plain: bool) -> Result<Lock, Exit> {
+    let name = path.display().to_string();
+    let text = match std::fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Lock::default()),
+        Err(error) => return Err(Exit::Usage(format!("error: failed to read the lock `{name}`: {error}"))),
+    };
+    Lock::parse(&name, &text).map_err(|found| {
+        let mut sources = Sources::default();
+        sources.add(name.clone(), text);
+        Exit::Usage(format!(
+            "{}\nerror: the lock `{name}` cannot be used; it was not changed",
+            shown(&sources, &found, plain)
+        ))
+    })
 }
 
-/// Writes the lock, whole or not at all.
+/// Writes the lock, whole or not at all; its entries then know their new places.
 ///
 /// # Errors
 /// When the file cannot be written.
-pub fn write_lock(path: &Path, lock: &Lock) -> Result<(), Exit> {
+pub fn write_lock(path: &Path, lock: &mut Lock) -> Result<(), Exit> {
     use std::io::Write;
     let fail = |e: std::io::Error| {
         Exit::Environment(format!("error: failed to write the lock `{}`: {e}", path.display()))
@@ -159,9 +249,13 @@ pub fn write_lock(path: &Path, lock: &Lock) -> Result<(), Exit> {
         _ => Path::new("."),
     };
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(fail)?;
-    file.write_all(lock.render().as_bytes()).map_err(fail)?;
+    let text = lock.render();
+    file.write_all(text.as_bytes()).map_err(fail)?;
     let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
     file.as_file().set_permissions(readable).map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
+    if let Ok(written) = Lock::parse(&path.display().to_string(), &text) {
+        *lock = written;
+    }
     Ok(())
 }

@@ -5,6 +5,8 @@ mod exit;
 mod load;
 mod plan;
 mod settings;
+mod update;
+mod versions;
 mod world;
 
 use std::path::PathBuf;
@@ -70,13 +72,7 @@ enum Command {
     /// Builds every cell that is not current, and delivers it.
     Build(Box<BuildArguments>),
     /// Moves the lock's entries to what their references mean now.
-    Update {
-        /// Only entries whose reference or URL contains one of these texts.
-        names: Vec<String>,
-        /// Say what would move, and write nothing.
-        #[arg(long)]
-        dry_run: bool,
-    },
+    Update(UpdateArguments),
     /// Prints a completion script.
     Completions {
         /// The shell.
@@ -90,6 +86,19 @@ enum PlanFormat {
     Json,
     Dot,
     Mermaid,
+}
+
+/// Options of `update`.
+#[derive(Debug, Args)]
+struct UpdateArguments {
+    /// Only entries whose reference or URL contains one of these texts, and axes and tools so named.
+    names: Vec<String>,
+    /// Say what would move, and write nothing.
+    #[arg(long)]
+    dry_run: bool,
+    /// A shell command to run once the lock has changed; the moves are its standard input.
+    #[arg(long, value_name = "COMMAND", conflicts_with = "dry_run")]
+    then: Option<String>,
 }
 
 /// Options of `build`.
@@ -154,7 +163,7 @@ pub fn main() -> std::process::ExitCode {
         Command::Schema => plan::schema(),
         Command::Plan { offline, format } => plan::plan(&arguments.project, offline, format),
         Command::Build(build) => build::build(&arguments.project, &build),
-        Command::Update { names, dry_run } => build::update(&arguments.project, &names, dry_run),
+        Command::Update(update) => update::update(&arguments.project, &update),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "railyard", &mut script);

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::exit::{Exit, print};
-use super::load::{Project, load, load_as};
+use super::load::{Project, load, load_as, open};
 use super::settings::store_path;
-use super::{PlanFormat, ProjectArguments};
+use super::world::runtime;
+use super::{PlanFormat, ProjectArguments, versions};
 use crate::oci::Digest;
 use crate::plan::{Actions, Delivery, Inputs, Known, PlanDocument, View};
 use crate::store::Store;
@@ -31,7 +32,7 @@ pub fn schema() -> Result<(), Exit> {
 
 /// `railyard plan`.
 pub fn plan(arguments: &ProjectArguments, offline: bool, format: PlanFormat) -> Result<(), Exit> {
-    let project = load(arguments)?;
+    let project = if offline { load(arguments)? } else { online(arguments)? };
     let layouts = layouts(&project)?;
     let created = super::settings::created()?;
     let inputs = Inputs {
@@ -54,6 +55,15 @@ pub fn plan(arguments: &ProjectArguments, offline: bool, format: PlanFormat) -> 
         PlanFormat::Mermaid => report::mermaid(&document),
     };
     print(&text)
+}
+
+/// A project with versions that the lock lacks looked up for this command only.
+fn online(arguments: &ProjectArguments) -> Result<Project, Exit> {
+    let mut loaded = open(arguments)?;
+    if !loaded.missing().is_empty() {
+        runtime()?.block_on(versions::borrow(&mut loaded))?;
+    }
+    loaded.expand()
 }
 
 /// Keys whose results the local store holds.

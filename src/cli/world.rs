@@ -1,4 +1,4 @@
-//! What talks to the outside, and what several commands do with it.
+//! Everything that talks to the outside, wired once.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use super::exit::{Exit, say};
 use super::load::{Project, write_lock};
 use super::settings::store_path;
 use crate::engine::{DockerEngine, Engine, PullCredentials};
+use crate::manifest::Manifest;
 use crate::plan::Plan;
 use crate::registry::{Credential, Credentials, HostSettings, HttpRegistry, Registry, RegistryOptions};
 use crate::run::{
@@ -17,15 +18,15 @@ use crate::store::Store;
 
 /// Everything that talks to the outside.
 pub struct World {
-    /// Local blobs and records.
+    /// The local store.
     pub store: Arc<Store>,
     /// Registries.
     pub registry: Arc<dyn Registry>,
-    /// The engine; contacted on first use.
+    /// The engine.
     pub engine: Arc<dyn Engine>,
-    /// Blobs.
+    /// Blobs of store and registries.
     pub blobs: Arc<Blobs>,
-    /// External images.
+    /// Images from outside.
     pub images: Arc<Images>,
     /// Downloads.
     pub downloads: Arc<Downloads>,
@@ -33,11 +34,25 @@ pub struct World {
     pub credentials: CredentialLookup,
 }
 
-/// Opens the store and prepares clients; contacts nobody.
-pub fn world(arguments: &ProjectArguments, project: &Project) -> Result<World, Exit> {
+/// Opens the store and makes the clients, which contact nobody yet.
+///
+/// # Errors
+/// When the store cannot be opened.
+pub fn world(arguments: &ProjectArguments, manifest: &Manifest) -> Result<World, Exit> {
     let environment = |e: &dyn std::fmt::Display| Exit::Environment(format!("error: {e}"));
     let store = Arc::new(Store::open(&store_path(arguments)?).map_err(|e| environment(&e))?);
-    let settings = project.manifest.registries.iter().map(|(host, s)| {
+    let (registry, credentials) = registry(manifest);
+    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::connect(None));
+    let blobs = Arc::new(Blobs::new(store.clone(), registry.clone()));
+    let platform = manifest.project.platform.clone();
+    let images = Arc::new(Images::new(store.clone(), registry.clone(), blobs.clone(), platform));
+    let downloads = Arc::new(Downloads::new(store.clone(), blobs.traffic.clone()));
+    Ok(World { store, registry, engine, blobs, images, downloads, credentials })
+}
+
+/// The registry client of a manifest's settings, and its credentials for an engine.
+pub fn registry(manifest: &Manifest) -> (Arc<dyn Registry>, CredentialLookup) {
+    let settings = manifest.registries.iter().map(|(host, s)| {
         let settings = HostSettings {
             insecure: s.insecure,
             requests_per_second: s.requests_per_second,
@@ -68,21 +83,17 @@ pub fn world(arguments: &ProjectArguments, project: &Project) -> Result<World, E
             })
         })
     };
-    let registry: Arc<dyn Registry> = http;
-    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::connect(None));
-    let blobs = Arc::new(Blobs::new(store.clone(), registry.clone()));
-    let platform = project.matrix.platform.clone();
-    let images = Arc::new(Images::new(store.clone(), registry.clone(), blobs.clone(), platform));
-    let downloads = Arc::new(Downloads::new(store.clone(), blobs.traffic.clone()));
-    Ok(World { store, registry, engine, blobs, images, downloads, credentials })
+    (http, credentials)
 }
 
-/// The async runtime.
-pub fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Exit::Environment(format!("error: failed to start the runtime: {e}")))
+/// What completes the lock.
+pub fn pinner(world: &World, transfers: usize) -> Pinner {
+    Pinner {
+        images: world.images.clone(),
+        downloads: world.downloads.clone(),
+        blobs: world.blobs.clone(),
+        transfers,
+    }
 }
 
 /// Adds to the lock what is missing, in the file too.
@@ -111,7 +122,7 @@ pub async fn complete_lock(
     let before = project.lock.clone();
     let result = pinner.complete(&external, &mut project.lock, &project.matrix.platform).await;
     if project.lock != before {
-        write_lock(&project.lock_path, &project.lock)?;
+        write_lock(&project.lock_path, &mut project.lock)?;
     }
     let added = result.map_err(|errors| Exit::steps(&errors))?;
     for line in added {
@@ -120,14 +131,15 @@ pub async fn complete_lock(
     Ok(())
 }
 
-/// What pins external inputs.
-pub fn pinner(world: &World, transfers: usize) -> Pinner {
-    Pinner {
-        images: world.images.clone(),
-        downloads: world.downloads.clone(),
-        blobs: world.blobs.clone(),
-        transfers,
-    }
+/// The runtime of a command.
+///
+/// # Errors
+/// When threads cannot be started.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Exit::Environment(format!("error: failed to start the runtime: {e}")))
 }
 
 impl World {

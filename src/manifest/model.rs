@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use semver::VersionReq;
+
 use super::{Located, Location, Sources};
 use crate::oci::{Digest, Platform};
 
@@ -116,8 +118,48 @@ pub enum Network {
 pub struct Axis {
     /// Its name, an identifier.
     pub name: Located<String>,
-    /// Its values, in order; never empty, names distinct.
+    /// Its values, in order, names distinct; empty only where they are discovered and not resolved yet.
     pub values: Vec<AxisValue>,
+    /// Where its values come from, unless they are written.
+    pub discovery: Option<Discovery>,
+}
+
+/// Versions that are looked up instead of written; the lock holds what was found.
+#[derive(Debug, Clone)]
+pub struct Discovery {
+    /// Where it stands: the requirement, else the table.
+    pub at: Location,
+    /// What a version must fulfil.
+    pub requirement: VersionReq,
+    /// Only the newest so many.
+    pub newest: Option<usize>,
+    /// Whether every pre-release counts, not only those that the requirement names.
+    pub prereleases: bool,
+    /// Who lists the versions.
+    pub source: VersionSource,
+}
+
+/// Who lists versions; templates may use `vars`.
+#[derive(Debug, Clone)]
+pub enum VersionSource {
+    /// The versions of an npm package.
+    Npm {
+        /// The package's name.
+        package: Located<String>,
+        /// An image that has npm, for machines without.
+        image: Option<Template>,
+    },
+    /// The tags of a repository.
+    Tags {
+        /// The repository.
+        repository: Template,
+        /// A regular expression for whole tags, whose group `version` is the version.
+        pattern: Option<Located<String>>,
+    },
+    /// A document on a server.
+    Url(Template),
+    /// A file, relative to the manifest.
+    File(Template),
 }
 
 /// A point on an axis: a name and attributes. `"x"` is short for `{ name = "x" }`.
@@ -134,6 +176,8 @@ pub struct AxisValue {
 pub enum Attribute {
     /// Text, which may use `vars`.
     Text(Template),
+    /// Text that is taken as it stands.
+    Literal(String),
     /// A whole number.
     Integer(i64),
     /// A number.
@@ -149,8 +193,11 @@ pub enum Attribute {
 pub struct Tool {
     /// Its name.
     pub name: Located<String>,
-    /// `{{ version }}` in the other templates; a layer's use may give another.
+    /// `{{ version }}` in the other templates; a layer's use may give another. `None` where it is
+    /// discovered and not resolved yet.
     pub version: Option<Template>,
+    /// Where its version comes from, unless it is written.
+    pub discovery: Option<Discovery>,
     /// What is downloaded and where it goes.
     pub download: Download,
 }

@@ -24,6 +24,14 @@ pub struct Overrides {
     pub repository: Option<String>,
 }
 
+impl Overrides {
+    /// The variables of a manifest, with what is set from outside.
+    pub(super) fn variables(&self, manifest: &Manifest) -> BTreeMap<String, String> {
+        let own = manifest.vars.iter().map(|(name, value)| (name.clone(), value.value.clone()));
+        own.chain(self.vars.clone()).collect()
+    }
+}
+
 /// Expands a manifest into cells.
 ///
 /// # Errors
@@ -31,11 +39,10 @@ pub struct Overrides {
 /// share, every upstream cell that is missing; all at once.
 pub fn expand(manifest: &Manifest, overrides: &Overrides) -> Result<Matrix, Diagnostics> {
     let environment = environment();
-    let mut vars: BTreeMap<String, String> =
-        manifest.vars.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect();
+    let vars = overrides.variables(manifest);
     let mut unknown = Diagnostics::default();
-    for (name, value) in &overrides.vars {
-        if vars.insert(name.clone(), value.clone()).is_none() {
+    for name in overrides.vars.keys() {
+        if !manifest.vars.contains_key(name) {
             unknown.push(Diagnostic {
                 code: "unknown-variable",
                 message: format!("`{name}` is set from outside but is no variable of the manifest"),

@@ -7,9 +7,11 @@ mod cell;
 mod context;
 mod expand;
 mod product;
+mod query;
 mod select;
 mod template;
 
 pub use cell::*;
 pub use expand::{Overrides, expand};
+pub use query::{Listing, Query, queries, subject};
 pub use select::{Selection, SelectionError};

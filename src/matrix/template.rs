@@ -146,6 +146,7 @@ impl<'m> Renderer<'m> {
                 }
                 Value::from(self.render(text, &[], &[])?.to_string())
             }
+            Attribute::Literal(text) => Value::from(text.as_str()),
             Attribute::Integer(n) => Value::from(*n),
             Attribute::Float(n) => Value::from(*n),
             Attribute::Bool(b) => Value::from(*b),

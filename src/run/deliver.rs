@@ -47,9 +47,7 @@ impl Worker {
     async fn upload(&self, id: StepId, cell: CellId, image: &ImageRecord) -> Result<(), StepError> {
         if let Source::Reference(reference) = &self.cell(cell).base {
             // The base's own blobs may have to be mounted or fetched from where it lives.
-            let base = self.lock.images.get(reference).map(|i| i.digest);
-            let source = crate::plan::UsedSource::Reference(reference.clone());
-            self.images.resolve(&source, base).await?;
+            self.resolved(&crate::plan::UsedSource::Reference(reference.clone())).await?;
         }
         let progress = self.progress(id);
         for repository in &self.repositories(cell) {

@@ -14,6 +14,8 @@ use crate::registry::Progress;
 use crate::store::Store;
 
 const TRIES: u32 = 3;
+/// How the reason begins where bytes came, but not those that are wanted.
+const OTHER_BYTES: &str = "its sha256 is";
 
 /// Fetches files into the store, each once.
 pub struct Downloads {
@@ -54,13 +56,18 @@ impl Downloads {
         let result = slot
             .get_or_try_init(|| async {
                 let mut reasons = Vec::new();
+                let mut other = false;
                 for url in urls {
                     match self.try_mirror(url, wanted, progress).await {
                         Ok(result) => return Ok(result),
-                        Err(reason) => reasons.push(format!("`{}`: {reason}", without_secrets(url))),
+                        Err(reason) => {
+                            other |= reason.starts_with(OTHER_BYTES);
+                            reasons.push(format!("`{}`: {reason}", without_secrets(url)));
+                        }
                     }
                 }
-                Err(StepError::new(format!("no mirror delivers the download: {}", reasons.join("; ")))
+                let message = format!("no mirror delivers the download: {}", reasons.join("; "));
+                Err(StepError { contradicts_lock: other, ..StepError::new(message) }
                     .help("check the URLs and the version, or give another mirror"))
             })
             .await?;
@@ -119,7 +126,7 @@ impl Downloads {
         if let Some(wanted) = wanted
             && wanted != digest
         {
-            return Err((format!("its sha256 is {}, wanted is {}", digest.hex(), wanted.hex()), false));
+            return Err((format!("{OTHER_BYTES} {}, wanted is {}", digest.hex(), wanted.hex()), false));
         }
         self.store.put_file(file, digest).map_err(|e| local(&e))?;
         Ok((digest, size))

@@ -14,12 +14,14 @@ pub struct StepError {
     pub help: Option<String>,
     /// Whether the environment (engine, registry, credentials) is at fault, not the cell.
     pub environment: bool,
+    /// Whether an input is not what the lock says of it (gone, or other bytes).
+    pub contradicts_lock: bool,
 }
 
 impl StepError {
     /// A failure of the step itself.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, environment: false }
+        Self { message: message.into(), help: None, environment: false, contradicts_lock: false }
     }
 
     /// Adds what to do next.
@@ -28,11 +30,23 @@ impl StepError {
         self.help = Some(help.into());
         self
     }
+
+    /// Says where the lock pins an input that is not what it says; other errors stay as they are.
+    #[must_use]
+    pub fn pinned_at(mut self, place: Option<&str>, name: &dyn std::fmt::Display) -> Self {
+        if let Some(place) = place.filter(|_| self.contradicts_lock) {
+            self.message = format!("{place}: {}", self.message);
+            self.help = Some(format!(
+                "find out why it changed; `railyard update {name}` pins what is there now, nothing was written over"
+            ));
+        }
+        self
+    }
 }
 
 impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
-        Self { message: error.to_string(), help: None, environment: true }
+        Self { environment: true, ..Self::new(error.to_string()) }
     }
 }
 
@@ -50,7 +64,7 @@ impl From<EngineError> for StepError {
             }
             _ => (None, false),
         };
-        Self { message: error.to_string(), help, environment }
+        Self { help, environment, ..Self::new(error.to_string()) }
     }
 }
 
@@ -66,6 +80,6 @@ impl From<RegistryError> for StepError {
             }
             _ => (None, false),
         };
-        Self { message: error.to_string(), help, environment }
+        Self { help, environment, ..Self::new(error.to_string()) }
     }
 }

@@ -119,6 +119,12 @@ impl Images {
         for _ in 0..2 {
             let found = self.registry.manifest(&wanted).await?;
             let Some((descriptor, bytes)) = found else {
+                if reference.digest.is_none() && pinned.is_some() {
+                    let message =
+                        format!("the registry has no `{wanted}`, which the lock pins for `{reference}`");
+                    return Err(StepError { contradicts_lock: true, ..StepError::new(message) }
+                        .help(format!("run `railyard update {reference}`, or put the image back")));
+                }
                 return Err(StepError::new(format!("there is no image `{wanted}`"))
                     .help("correct the reference, or run `railyard update` if the tag was moved"));
             };

@@ -148,7 +148,12 @@ impl Worker {
                 ConcretePart::Download(download) => {
                     let locked = self.lock.downloads.get(&download.urls[0]).map(|d| d.sha256);
                     let wanted = download.sha256.or(locked);
-                    let (blob, _) = self.downloads.get(&download.urls, wanted, &progress).await?;
+                    let (blob, _) =
+                        self.downloads.get(&download.urls, wanted, &progress).await.map_err(|error| {
+                            let url = &download.urls[0];
+                            let locked = self.lock.places.download(url);
+                            error.pinned_at(locked.filter(|_| download.sha256.is_none()), url)
+                        })?;
                     Ingredient::Download { download: download.clone(), blob }
                 }
                 ConcretePart::File { path, content, mode, owner } => Ingredient::File {

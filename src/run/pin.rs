@@ -50,11 +50,19 @@ impl Taken {
 impl External {
     /// Walks the chosen cells and the cells that they need.
     pub fn of(matrix: &Matrix, chosen: &[bool]) -> Self {
+        let chosen = chosen.iter().enumerate().filter(|(_, chosen)| **chosen);
+        Self::from(matrix, chosen.map(|(position, _)| CellId(position)).collect())
+    }
+
+    /// Walks one cell and the cells that it needs.
+    pub fn of_cell(matrix: &Matrix, cell: CellId) -> Self {
+        Self::from(matrix, vec![cell])
+    }
+
+    fn from(matrix: &Matrix, mut stack: Vec<CellId>) -> Self {
         let mut external = Self::default();
         let mut seen = vec![false; matrix.cells.len()];
         let mut seen_layers = vec![false; matrix.layers.len()];
-        let mut stack: Vec<CellId> =
-            chosen.iter().enumerate().filter(|(_, c)| **c).map(|(i, _)| CellId(i)).collect();
         while let Some(id) = stack.pop() {
             if std::mem::replace(&mut seen[id.0], true) {
                 continue;
@@ -174,7 +182,8 @@ impl Pinner {
         });
         let pinned = images.map(|(reference, taken)| {
             let known = lock.images.get(reference).cloned();
-            async move { (reference, self.image(reference, taken, known, platform).await) }
+            let place = lock.places.image(reference).map(str::to_owned);
+            async move { (reference, self.image(reference, taken, known, place.as_deref(), platform).await) }
         });
         let results: Vec<_> =
             futures_util::stream::iter(pinned).buffer_unordered(self.transfers).collect().await;
@@ -214,10 +223,15 @@ impl Pinner {
         reference: &Reference,
         taken: &Taken,
         known: Option<LockedImage>,
+        place: Option<&str>,
         platform: &crate::oci::Platform,
     ) -> Result<LockedImage, StepError> {
         let source = UsedSource::Reference(reference.clone());
-        let image = self.images.resolve(&source, known.as_ref().map(|k| k.digest)).await?;
+        let image = self
+            .images
+            .resolve(&source, known.as_ref().map(|known| known.digest))
+            .await
+            .map_err(|error| error.pinned_at(place, reference))?;
         let mut locked = known.unwrap_or_else(|| LockedImage {
             platform: platform.clone(),
             digest: image.digest,

@@ -299,7 +299,10 @@ impl Worker {
             UsedSource::Reference(reference) => self.lock.images.get(reference).map(|i| i.digest),
             UsedSource::Layout(_) => None,
         };
-        self.images.resolve(source, pinned).await
+        self.images.resolve(source, pinned).await.map_err(|error| match source {
+            UsedSource::Reference(reference) => error.pinned_at(self.lock.places.image(reference), reference),
+            UsedSource::Layout(_) => error,
+        })
     }
 
     /// The files of an image that something is taken from or built on.

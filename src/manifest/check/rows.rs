@@ -76,8 +76,8 @@ impl Rows<'_> {
                 ),
                 Ok(glob) => {
                     let matcher = glob.compile_matcher();
-                    // An axis without values has been reported.
-                    let any = axis.values.iter().any(|v| v.name.value == value.value || matcher.is_match(&v.name.value));
+                    // Versions come and go: a row that excludes one may match nothing today.
+                    let any = axis.discovery.is_some() || axis.values.iter().any(|v| v.name.value == value.value || matcher.is_match(&v.name.value));
                     if !any {
                         self.unknown_value(axis, value, problems);
                     }
@@ -147,13 +147,14 @@ impl Rows<'_> {
         }
         let known = axis.values.iter().map(|v| v.name.value.as_str());
         let message = format!("axis `{}` has no value `{}`", axis.name.value, value.value);
-        problems.push(
-            Diagnostic::new("unknown-value", value.at, message).label("matches no value").help(did_you_mean(
-                &value.value,
-                known,
-                "values",
-            )),
-        );
+        let help = did_you_mean(&value.value, known, "values");
+        let problem = Diagnostic::new("unknown-value", value.at, message).label("matches no value");
+        problems.push(match &axis.discovery {
+            None => problem.help(help),
+            Some(found) => problem
+                .also(found.at, "what the lock has found for this")
+                .help(format!("{help}, or run `railyard update {}`", axis.name.value)),
+        });
     }
 
     fn zip(&self, problems: &mut Diagnostics) {

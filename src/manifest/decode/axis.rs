@@ -52,7 +52,8 @@ pub(super) fn axis(name: Located<String>, fields: &Fields<'_>) -> Axis {
             seen.insert(&value.name.value, &value.name);
         }
     }
-    Axis { name, values }
+    let discovery = super::discovery::of_axis(fields, &name.value);
+    Axis { name, values, discovery }
 }
 
 fn axis_value<'a>(axis: &Fields<'a>, value: &'a Spanned<DeValue<'a>>) -> Option<AxisValue> {

@@ -2,6 +2,7 @@
 
 mod axis;
 mod command;
+mod discovery;
 mod image;
 mod layer;
 mod settings;

@@ -6,7 +6,13 @@ use crate::manifest::{
 };
 
 pub(super) fn tool(name: Located<String>, fields: &Fields<'_>) -> Tool {
-    Tool { name, version: fields.template("version", values::version), download: download(fields) }
+    let discovered = fields.table("version", &grammar::TOOL_VERSION);
+    Tool {
+        name,
+        version: fields.template("version", values::version),
+        discovery: discovered.as_ref().and_then(super::discovery::of_tool),
+        download: download(fields),
+    }
 }
 
 pub(super) fn download(fields: &Fields<'_>) -> Download {

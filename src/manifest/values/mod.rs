@@ -7,6 +7,7 @@ mod mode;
 mod name;
 mod path;
 mod reference;
+mod version;
 
 pub(in crate::manifest) use amount::{duration, size};
 pub(in crate::manifest) use mode::{chmod, octal, owner};
@@ -15,6 +16,7 @@ pub(in crate::manifest) use path::{member, path, sha256, url};
 pub(in crate::manifest) use reference::{
     host, platform, reference, repository, repository_name, repository_prefix, tag,
 };
+pub(in crate::manifest) use version::{file, package, pattern, requirement};
 
 /// Why a text is malformed, without its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
