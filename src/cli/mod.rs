@@ -2,6 +2,7 @@
 
 mod build;
 mod exit;
+mod history;
 mod load;
 mod plan;
 mod settings;
@@ -76,6 +77,20 @@ enum Command {
         #[arg(long)]
         dry_run: bool,
     },
+    /// Shows what earlier runs did: the last ones, the changes of a cell, or the steps of a run.
+    History {
+        /// A cell's name, with `*` and `?` for several; an image; or a run's id.
+        subject: Option<String>,
+        /// At most so many lines; of runs and changes 20 unless given.
+        #[arg(short = 'n', long = "lines", value_name = "N")]
+        lines: Option<u32>,
+        /// Show runs in which the cell was current too.
+        #[arg(long)]
+        all: bool,
+        /// The form of the output.
+        #[arg(long, value_enum, default_value_t = HistoryFormat::Table)]
+        format: HistoryFormat,
+    },
     /// Prints a completion script.
     Completions {
         /// The shell.
@@ -89,6 +104,12 @@ enum PlanFormat {
     Json,
     Dot,
     Mermaid,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum HistoryFormat {
+    Table,
+    Json,
 }
 
 /// Options of `build`.
@@ -150,6 +171,9 @@ pub fn main() -> std::process::ExitCode {
         Command::Plan { offline, format } => plan::plan(&arguments.project, offline, format),
         Command::Build(build) => build::build(&arguments.project, &build),
         Command::Update { names, dry_run } => build::update(&arguments.project, &names, dry_run),
+        Command::History { subject, lines, all, format } => {
+            history::history(&arguments.project, subject.as_deref(), lines, all, format)
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "railyard", &mut script);

@@ -7,8 +7,8 @@ use super::load::{Project, load, load_as};
 use super::settings::store_path;
 use super::{PlanFormat, ProjectArguments};
 use crate::oci::Digest;
-use crate::plan::{Actions, Delivery, Inputs, Known, PlanDocument};
-use crate::store::Store;
+use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Known, Plan, PlanDocument, Wanted};
+use crate::store::{Store, StoreError};
 use crate::{report, run};
 
 /// `railyard check`.
@@ -41,9 +41,14 @@ pub fn plan(arguments: &ProjectArguments, offline: bool, format: PlanFormat) -> 
         delivery: Delivery { push: true, load: false, checks: true },
     };
     let plan = crate::plan::plan(&project.matrix, &project.chosen, inputs);
-    let known = if offline { Known::default() } else { known(arguments, &plan)? };
+    let store = store(arguments)?;
+    let known = match &store {
+        Some(store) if !offline => known(store, &plan)?,
+        _ => Known::default(),
+    };
     let actions = Actions::decide(&plan, &known);
-    let document = PlanDocument::new(&project.matrix, &plan, &actions);
+    let estimate = estimate(&project, store.as_ref(), &plan, &actions)?;
+    let document = PlanDocument::new(&project.matrix, &plan, &actions, estimate);
     let text = match format {
         PlanFormat::Table => report::table(&document),
         PlanFormat::Json => {
@@ -56,16 +61,43 @@ pub fn plan(arguments: &ProjectArguments, offline: bool, format: PlanFormat) -> 
     print(&text)
 }
 
-/// Keys whose results the local store holds.
-fn known(arguments: &ProjectArguments, plan: &crate::plan::Plan) -> Result<Known, Exit> {
+/// The local store, where there is one.
+pub fn store(arguments: &ProjectArguments) -> Result<Option<Store>, Exit> {
     let path = store_path(arguments)?;
     if !path.join("store.sqlite").exists() {
-        return Ok(Known::default());
+        return Ok(None);
     }
-    let store = Store::open(&path).map_err(|e| Exit::Environment(format!("error: {e}")))?;
+    Store::open(&path).map(Some).map_err(|e| failed(&e))
+}
+
+fn failed(error: &StoreError) -> Exit {
+    Exit::Environment(format!("error: {error}"))
+}
+
+/// What the run of a plan will cost, by what the store remembers.
+fn estimate(
+    project: &Project,
+    store: Option<&Store>,
+    plan: &Plan,
+    actions: &Actions,
+) -> Result<Estimate, Exit> {
+    let matrix = &project.matrix;
+    let durations = match store {
+        Some(store) => {
+            let wanted = Wanted::of(matrix, plan, actions);
+            let found = run::measured(store, &matrix.project, &wanted).map_err(|e| failed(&e))?;
+            Durations::new(matrix, plan, actions, &found)
+        }
+        None => Durations::default(),
+    };
+    Ok(Estimate::new(matrix, plan, actions, super::build::limits(project, None), &durations))
+}
+
+/// Keys whose results the store holds.
+fn known(store: &Store, plan: &Plan) -> Result<Known, Exit> {
     let mut known = Known::default();
     for (_, step) in plan.steps().filter(|(_, step)| !step.provisional) {
-        let record = store.record(&step.key).map_err(|e| Exit::Environment(format!("error: {e}")))?;
+        let record = store.record(&step.key).map_err(|e| failed(&e))?;
         if record.is_some() {
             known.0.insert(step.key);
         }

@@ -407,7 +407,8 @@ impl<'a> Builder<'a> {
     }
 }
 
-fn last_line(script: &str) -> &str {
+/// The last line of a script that says something.
+pub(super) fn last_line(script: &str) -> &str {
     let mut lines = script.lines().map(str::trim);
     lines.rfind(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or("")
 }

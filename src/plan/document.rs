@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::action::{Action, Actions, critical_path};
+use super::estimate::Estimate;
 use super::step::{Class, Plan};
 use crate::matrix::Matrix;
 use crate::oci::Digest;
@@ -13,7 +14,7 @@ use crate::oci::Digest;
 pub const PLAN_SCHEMA: u32 = 1;
 
 /// A plan in the form that `plan --format json` prints; see `docs/plan.schema.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlanDocument {
     /// [`PLAN_SCHEMA`].
     pub schema: u32,
@@ -29,6 +30,8 @@ pub struct PlanDocument {
     pub totals: Totals,
     /// Ids of the steps of the longest chain.
     pub critical_path: Vec<u32>,
+    /// What the steps to run will cost, by earlier runs.
+    pub estimate: Estimate,
 }
 
 /// A cell.
@@ -96,7 +99,7 @@ pub struct Totals {
 
 impl PlanDocument {
     /// Makes the document.
-    pub fn new(matrix: &Matrix, plan: &Plan, actions: &Actions) -> Self {
+    pub fn new(matrix: &Matrix, plan: &Plan, actions: &Actions, estimate: Estimate) -> Self {
         let cells = plan
             .cells
             .iter()
@@ -153,6 +156,7 @@ impl PlanDocument {
                 run_by_kind,
             },
             critical_path: critical_path(plan).into_iter().map(|s| s.0).collect(),
+            estimate,
         }
     }
 }

@@ -1,15 +1,22 @@
 //! Cells + lock -> the DAG of distinct steps, with content keys; what a run would do and why.
 //!
-//! Pure: no IO, no clock. Main type: [`Plan`]. Equal inputs give byte-identical documents.
+//! Pure: no IO, no clock. Main type: [`Plan`]. Equal inputs give byte-identical documents. The
+//! [`Schedule`] orders a run, and driven with simulated time it gives the [`Estimate`] of one.
 
 mod action;
 mod builder;
 mod document;
+mod durations;
+mod estimate;
 mod key;
+mod schedule;
 mod step;
 
 pub use action::{Action, Actions, Known, critical_path, priorities};
 pub use builder::{Inputs, plan};
 pub use document::{CellDocument, PLAN_SCHEMA, PlanDocument, StepDocument, Totals};
+pub use durations::{Durations, Group, Measure, Measured, Wanted, delivery_name, step_command, step_name};
+pub use estimate::{Estimate, PathStep};
 pub use key::KEY_VERSION;
+pub use schedule::{Limits, Schedule};
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};

@@ -71,12 +71,14 @@ impl Worker {
             Some(StepValue::Pushed(behind)) => Some(behind.clone()),
             _ => None,
         });
-        for (position, _) in push.unwrap_or_default() {
+        let behind = push.unwrap_or_default();
+        let report = StepReport { changed: !behind.is_empty(), ..StepReport::default() };
+        for (position, _) in behind {
             let reference = &self.cell(cell).references[position];
             let manifest = Bytes::from(image.manifest_json.clone());
             self.registry.put_manifest(reference, MEDIA_MANIFEST, manifest).await?;
         }
-        Ok(StepReport::default())
+        Ok(report)
     }
 
     /// The image into the engine, under its references.

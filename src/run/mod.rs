@@ -1,4 +1,4 @@
-//! Carries a plan out: a pure schedule, a dispatcher on tokio, the steps themselves.
+//! Carries a plan out: a dispatcher on tokio, the steps themselves, the record of the run.
 
 mod archive;
 mod assemble;
@@ -13,12 +13,12 @@ mod known;
 mod log;
 mod make;
 mod pin;
-mod schedule;
+mod recorder;
 mod worker;
 
 pub use archive::{write_docker_archive, write_layout};
 pub use assemble::{AssembleError, Base, StackedLayer, assemble};
-pub use blobs::{Blobs, Traffic};
+pub use blobs::{Blobs, Progress, Traffic, silent};
 pub use cache::Cache;
 pub use dispatcher::{Behaviour, RunEnd, dispatch};
 pub use download::Downloads;
@@ -26,5 +26,5 @@ pub use error::StepError;
 pub use images::{ImageFiles, Images, ResolvedImage, layout_digest};
 pub use known::known_records;
 pub use pin::{External, Pinner, pin_layouts};
-pub use schedule::{Limits, Schedule};
+pub use recorder::{Recorder, measured};
 pub use worker::{CredentialLookup, Services, Settings, StepReport, Worker};
