@@ -6,8 +6,11 @@ use super::exit::{Exit, print};
 use super::load::{Project, load, load_as};
 use super::settings::store_path;
 use super::{PlanFormat, ProjectArguments};
+use crate::lock::Lock;
 use crate::oci::Digest;
-use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Known, Plan, PlanDocument, Wanted};
+use crate::plan::{
+    Actions, Delivery, Durations, Estimate, Inputs, Known, Plan, PlanDocument, StepKind, Wanted,
+};
 use crate::store::{Store, StoreError};
 use crate::{report, run};
 
@@ -43,7 +46,7 @@ pub fn plan(arguments: &ProjectArguments, offline: bool, format: PlanFormat) -> 
     let plan = crate::plan::plan(&project.matrix, &project.chosen, inputs);
     let store = store(arguments)?;
     let known = match &store {
-        Some(store) if !offline => known(store, &plan)?,
+        Some(store) if !offline => known(store, &plan, &project.lock)?,
         _ => Known::default(),
     };
     let actions = Actions::decide(&plan, &known);
@@ -94,11 +97,18 @@ fn estimate(
 }
 
 /// Keys whose results the store holds.
-fn known(store: &Store, plan: &Plan) -> Result<Known, Exit> {
+fn known(store: &Store, plan: &Plan, lock: &Lock) -> Result<Known, Exit> {
     let mut known = Known::default();
     for (_, step) in plan.steps().filter(|(_, step)| !step.provisional) {
         let record = store.record(&step.key).map_err(|e| failed(&e))?;
-        if record.is_some() {
+        let files = matches!(step.kind, StepKind::Index(_));
+        let listed = match &step.kind {
+            StepKind::Index(source) | StepKind::Resolve(source) => {
+                run::listed(source, lock, store, files).map_err(|e| Exit::steps(&[e]))?
+            }
+            _ => false,
+        };
+        if listed || record.is_some() {
             known.0.insert(step.key);
         }
     }

@@ -13,7 +13,7 @@ pub fn estimate(estimate: &Estimate) -> String {
     let path = seconds(estimate.critical_path_seconds);
     let mut parts = vec![format!("{} (critical path {path})", seconds(wall)), containers(estimate)];
     if estimate.memory_at_once > 0 {
-        parts.push(format!("{:.1} GiB peak{}", estimate.memory_at_once as f64 / GIB, unlimited(estimate)));
+        parts.push(format!("{} peak{}", memory(estimate.memory_at_once), unlimited(estimate)));
     }
     parts.push(format!("sends about {}", bytes(estimate.bytes_sent)));
     if estimate.bytes_fetched > 0 {
@@ -26,7 +26,12 @@ pub fn estimate(estimate: &Estimate) -> String {
     text
 }
 
-const GIB: f64 = (1u64 << 30) as f64;
+fn memory(bytes: u64) -> String {
+    match bytes as f64 / f64::from(1 << 20) {
+        mib if mib < 1024.0 => format!("{mib:.0} MiB"),
+        mib => format!("{:.1} GiB", mib / 1024.0),
+    }
+}
 
 fn containers(estimate: &Estimate) -> String {
     match (estimate.containers, estimate.containers_at_once) {

@@ -127,7 +127,9 @@ pub fn run(document: &RunDocument, zone: &TimeZone) -> String {
             seconds(step.started as f64 / 1e6),
             step.ended.map_or_else(|| "-".to_owned(), |ended| brief((ended - step.started) as f64 / 1e6)),
             if moved == 0 { String::new() } else { bytes(moved) },
-            step.outcome.clone().unwrap_or_else(|| open_word(run).to_owned()),
+            step.outcome
+                .clone()
+                .unwrap_or_else(|| if run.running { "running" } else { "not ended" }.to_owned()),
             format!("{} {}", step.kind, step.label),
         ]);
     }
@@ -145,11 +147,8 @@ pub fn run(document: &RunDocument, zone: &TimeZone) -> String {
 }
 
 fn outcome(run: &RunRow) -> &str {
-    run.outcome.as_deref().unwrap_or("interrupted or killed")
-}
-
-fn open_word(_: &RunRow) -> &'static str {
-    "not ended"
+    let open = if run.running { "running" } else { "interrupted or killed" };
+    run.outcome.as_deref().unwrap_or(open)
 }
 
 fn took(run: &RunRow) -> Option<f64> {

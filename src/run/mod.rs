@@ -24,7 +24,7 @@ pub use dispatcher::{Behaviour, RunEnd, dispatch};
 pub use download::Downloads;
 pub use error::StepError;
 pub use images::{ImageFiles, Images, ResolvedImage, layout_digest};
-pub use known::known_records;
+pub use known::{known_records, listed};
 pub use pin::{External, Pinner, pin_layouts};
 pub use recorder::{Recorder, measured};
 pub use worker::{CredentialLookup, Services, Settings, StepReport, Worker};

@@ -49,6 +49,7 @@ impl Recorder {
 }
 
 fn write(store: &Store, run: RunRow, events: &Receiver<Event>) -> Result<(), StoreError> {
+    let _guard = store.guard_run(&run.id);
     let number = store.begin_run(&run)?;
     let mut log = RunLog { run, ..RunLog::default() };
     let mut open = true;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::oci::{Digest, Hasher};
-pub use history::{CellChange, CellRow, RunNumber, RunRow, StepCost, StepRow};
+pub use history::{CellChange, CellRow, RunGuard, RunNumber, RunRow, StepCost, StepRow};
 pub use record::{CheckRecord, ImageRecord, LayerRecord, Record};
 
 /// The store could not do what was asked.

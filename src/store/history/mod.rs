@@ -3,11 +3,13 @@
 //! A run's rows are written while it goes on: what a killed one did is there, and its end is missing.
 
 mod read;
+mod running;
 mod write;
 
 use serde::Serialize;
 
 use crate::oci::Digest;
+pub use running::RunGuard;
 
 /// The tables, since format 2. Times of steps are microseconds since the beginning of their run.
 pub(super) const TABLES: &str = "
@@ -96,6 +98,8 @@ pub struct RunRow {
     pub ended: Option<i64>,
     /// `succeeded`, `failed` or `interrupted`; `None` like `ended`.
     pub outcome: Option<String>,
+    /// Whether it goes on.
+    pub running: bool,
     /// Whether an interrupt came.
     pub interrupted: bool,
     /// Cells asked for.

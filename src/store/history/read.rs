@@ -15,7 +15,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn runs(&self, most: u32) -> Result<Vec<RunRow>, StoreError> {
-        self.rows("SELECT * FROM runs ORDER BY number DESC LIMIT ?1", params![most], run_row)
+        let runs = self.rows("SELECT * FROM runs ORDER BY number DESC LIMIT ?1", params![most], run_row)?;
+        Ok(runs.into_iter().map(|run| RunRow { running: self.goes_on(&run), ..run }).collect())
     }
 
     /// A run by its id.
@@ -23,7 +24,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub fn run(&self, id: &str) -> Result<Option<RunRow>, StoreError> {
-        Ok(self.rows("SELECT * FROM runs WHERE id = ?1", params![id], run_row)?.pop())
+        let run = self.rows("SELECT * FROM runs WHERE id = ?1", params![id], run_row)?.pop();
+        Ok(run.map(|run| RunRow { running: self.goes_on(&run), ..run }))
     }
 
     /// The steps of a run that were begun, in order of their beginning.
@@ -131,6 +133,7 @@ fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         started: row.get("started")?,
         ended: row.get("ended")?,
         outcome: row.get("outcome")?,
+        running: false,
         interrupted: row.get("interrupted")?,
         cells: row.get("cells")?,
         built: row.get("built")?,
