@@ -16,6 +16,8 @@ pub enum Event {
         cells: usize,
         /// Steps that will be carried out.
         steps: usize,
+        /// Steps whose results are known.
+        reused: usize,
     },
     /// A step begins.
     StepStarted {
@@ -23,10 +25,18 @@ pub enum Event {
         step: StepId,
         /// Its kind's name.
         kind: &'static str,
+        /// What it has in common with steps like it: the name of its layer, setup step or check.
+        name: String,
         /// For people.
         label: String,
         /// Its class.
         class: Class,
+        /// Its content key.
+        key: Digest,
+        /// When all it needs had ended, since the beginning of the run.
+        queued: Duration,
+        /// Now, since the beginning of the run.
+        started: Duration,
     },
     /// A line of a container's output.
     StepLine {
@@ -39,6 +49,8 @@ pub enum Event {
     StepBytes {
         /// Which.
         step: StepId,
+        /// Whereto.
+        direction: Direction,
         /// How many since the last such event.
         bytes: u64,
     },
@@ -52,6 +64,10 @@ pub enum Event {
         duration: Duration,
         /// Why it failed, and where its log is.
         failure: Option<Failure>,
+        /// Whether something outside is different now: an image was sent, a tag moved.
+        changed: bool,
+        /// Digest of the layer's blob or of the image's manifest that it made.
+        digest: Option<Digest>,
     },
     /// A cell has ended.
     CellFinished(CellSummary),
@@ -59,6 +75,26 @@ pub enum Event {
     Notice(String),
     /// The first Ctrl-C: nothing more is started.
     Interrupted,
+    /// The last event.
+    RunFinished {
+        /// Wall time.
+        duration: Duration,
+        /// Whether it was interrupted.
+        interrupted: bool,
+        /// Bytes sent to registries.
+        bytes_sent: u64,
+        /// Bytes fetched from registries and servers.
+        bytes_fetched: u64,
+    },
+}
+
+/// Which way bytes go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Direction {
+    /// To a registry.
+    Sent,
+    /// From a registry or another server.
+    Fetched,
 }
 
 /// How a step ended.
@@ -75,6 +111,19 @@ pub enum Outcome {
     Skipped,
     /// It was interrupted, or not started because of an interruption.
     Cancelled,
+}
+
+impl Outcome {
+    /// Its name in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Succeeded => "succeeded",
+            Self::Reused => "reused",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+            Self::Cancelled => "cancelled",
+        }
+    }
 }
 
 /// Why a step failed.
@@ -104,6 +153,18 @@ pub enum CellOutcome {
     Failed,
     /// It was not finished because of an interruption or `--fail-fast`.
     Skipped,
+}
+
+impl CellOutcome {
+    /// Its name in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Built => "built",
+            Self::Current => "current",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
 }
 
 /// A cell at the end.

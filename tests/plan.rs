@@ -91,6 +91,8 @@ fn the_document_follows_its_schema() {
         ("/totals/steps", Value::from(-1)),
         ("/totals/by_kind/resolve", Value::Null),
         ("/critical_path", Value::from(1)),
+        ("/estimate/critical_path_seconds", Value::from("1 s")),
+        ("/estimate/without_history/index", Value::from(-1)),
     ];
     for (place, value) in broken {
         let mut document = found.clone();
@@ -123,6 +125,7 @@ fn problems(root: &Value, schema: &Value, value: &Value, place: &str) -> Vec<Str
                 "string" => value.is_string(),
                 "boolean" => value.is_boolean(),
                 "integer" => value.is_i64() || value.is_u64(),
+                "number" => value.is_number(),
                 other => panic!("unknown type {other}"),
             },
             "minimum" => value.as_f64().is_none_or(|n| n >= rule.as_f64().unwrap()),

@@ -6,8 +6,9 @@ use petgraph::graph::DiGraph;
 use proptest::prelude::*;
 use railyard::matrix::LayerId;
 use railyard::oci::Digest;
-use railyard::plan::{Actions, CellSteps, Class, Known, Plan, Step, StepId, StepKind};
-use railyard::run::{Limits, Schedule};
+use railyard::plan::{
+    Actions, CellSteps, Class, Durations, Known, Limits, Plan, Schedule, Step, StepId, StepKind,
+};
 
 /// A plan whose steps need earlier ones; its one cell asks for every step.
 fn plan(steps: &[(u8, Vec<prop::sample::Index>)]) -> Plan {
@@ -87,7 +88,7 @@ proptest! {
             .map(|(id, _)| id)
             .collect();
         let limits = Limits { containers, transfers, cpu };
-        let mut schedule = Schedule::new(&plan, &actions, limits);
+        let mut schedule = Schedule::new(&plan, &actions, limits, &Durations::default());
         let mut running: Vec<StepId> = Vec::new();
         let (mut ended, mut failed, mut lost) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
         let mut stopped = false;

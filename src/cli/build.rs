@@ -9,18 +9,18 @@ use tokio::sync::mpsc;
 use super::exit::{Exit, print, say};
 use super::load::{Loaded, Project, open, write_lock};
 use super::settings::{cpus, created, secrets};
-use super::world::{World, complete_lock, freshness, runtime, world};
+use super::world::{LockUse, World, complete_lock, freshness, runtime, world};
 use super::{BuildArguments, Progress, ProjectArguments, versions};
 use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
 use crate::oci::Reference;
-use crate::plan::{Actions, Delivery, Inputs, plan};
+use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Wanted, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
-    Behaviour, Knowledge, Limits, RunEnd, Services, Settings, StepError, Worker, dispatch, publish_lock,
-    write_docker_archive, write_layout,
+    Behaviour, Knowledge, Recorder, RunEnd, Services, Settings, StepError, Worker, dispatch, measured,
+    publish_lock, write_docker_archive, write_layout,
 };
-use crate::store::ImageRecord;
+use crate::store::{ImageRecord, RunRow, StoreError};
 
 /// Where `--output` writes.
 enum Output {
@@ -54,7 +54,8 @@ fn reports(arguments: &BuildArguments) -> Result<Vec<Report>, Exit> {
     arguments.report.iter().map(parse).collect()
 }
 
-fn limits(project: &Project, jobs: Option<usize>) -> Limits {
+/// How many steps may run at a time.
+pub fn limits(project: &Project, jobs: Option<usize>) -> Limits {
     let own = &project.manifest.limits;
     Limits {
         containers: jobs.or(own.containers).unwrap_or_else(cpus).max(1),
@@ -90,9 +91,10 @@ async fn build_async(
     let mut project = loaded.expand()?;
     let world = world(arguments, &project.manifest)?;
     let limits = limits(&project, build.jobs);
-    complete_lock(&mut project, &world, build.locked, limits.transfers).await?;
+    let usage = if build.locked { LockUse::Refuse } else { LockUse::Complete };
+    complete_lock(&mut project, &world, usage, limits.transfers).await?;
     let created = created()?;
-    let layouts = super::plan::layouts(&project)?;
+    let layouts = super::prepared::layouts(&project)?;
     let delivery = Delivery { push: build.push, load: build.load, checks: !build.no_checks };
     let inputs = Inputs { lock: &project.lock, layouts: &layouts, created: created.as_deref(), delivery };
     let plan = Arc::new(plan(&project.matrix, &project.chosen, inputs));
@@ -106,7 +108,24 @@ async fn build_async(
     };
     let Knowledge { known, records, anew } = knowledge;
     let actions = Actions::decide(&plan, &known);
+    let found = measured(&world.store, &matrix.project, &Wanted::of(&matrix, &plan, &actions))
+        .map_err(|e| Exit::Environment(format!("error: {e}")))?;
+    let durations = Durations::new(&matrix, &plan, &actions, &found);
+    let estimate = Estimate::new(&matrix, &plan, &actions, limits, &durations);
     let run_id = run_id();
+    let recorder = Recorder::start(
+        world.store.clone(),
+        RunRow {
+            id: run_id.clone(),
+            project: matrix.project.clone(),
+            manifest: arguments.file.display().to_string(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            arguments: super::history::recorded_arguments(arguments, build),
+            estimated: estimate.seconds.map(|seconds| (seconds * 1e6) as u64),
+            started: jiff::Timestamp::now().as_millisecond(),
+            ..RunRow::default()
+        },
+    );
     let settings = Settings {
         run_id: run_id.clone(),
         logs: world.store.root().join("logs").join(&run_id),
@@ -121,7 +140,7 @@ async fn build_async(
     };
     let (sender, receiver) = mpsc::unbounded_channel();
     let reporter = reporter(build.progress);
-    let shown = std::thread::spawn(move || show(reporter, receiver));
+    let shown = std::thread::spawn(move || show(reporter, recorder, receiver));
     let services = Services {
         store: world.store.clone(),
         registry: world.registry.clone(),
@@ -136,7 +155,7 @@ async fn build_async(
     let worker = Worker::new(matrix.clone(), plan.clone(), lock, services, records, settings, sender.clone());
     let worker = Arc::new(worker);
     let interrupts = interrupts();
-    let behaviour = Behaviour { limits, fail_fast: build.fail_fast };
+    let behaviour = Behaviour { limits, fail_fast: build.fail_fast, durations };
     let mut end = dispatch(&matrix, &plan, &actions, worker.clone(), behaviour, sender, interrupts).await;
     let labels = worker.labels();
     if end.summary.interrupted || !end.summary.failures.is_empty() {
@@ -153,16 +172,24 @@ async fn build_async(
     }
     let delivered = deliver(&worker, &world, &plan, outputs, &mut end).await;
     drop(worker);
-    let _ = shown.join();
+    if let Ok(Err(error)) = shown.join() {
+        say(&format!("note: the history of this run is not complete: {error}"));
+    }
     delivered?;
-    conclude(build, outputs, reports, &end)
+    conclude(build, outputs, reports, &end, &estimate)
 }
 
-fn show(mut reporter: Box<dyn Reporter>, mut receiver: mpsc::UnboundedReceiver<Event>) {
+fn show(
+    mut reporter: Box<dyn Reporter>,
+    recorder: Recorder,
+    mut receiver: mpsc::UnboundedReceiver<Event>,
+) -> Result<(), StoreError> {
     while let Some(event) = receiver.blocking_recv() {
         reporter.event(&event);
+        recorder.event(&event);
     }
     reporter.finish();
+    recorder.finish()
 }
 
 fn reporter(progress: Progress) -> Box<dyn Reporter> {
@@ -259,7 +286,7 @@ async fn deliver(
         .filter(|(name, ..)| good.contains(&name.as_str()))
         .map(|(_, image, references)| (image, references))
         .collect();
-    let progress: crate::registry::Progress = Arc::new(|_| {});
+    let progress = crate::run::silent();
     for (image, _) in &images {
         for layer in &image.layers {
             world.blobs.ensure(layer, &progress).await.map_err(|e| Exit::steps(&[e]))?;
@@ -280,9 +307,11 @@ fn conclude(
     outputs: &[Output],
     reports: &[Report],
     end: &RunEnd,
+    estimate: &Estimate,
 ) -> Result<(), Exit> {
     let summary = &end.summary;
     print(&report::summary(summary))?;
+    print(&report::against_estimate(summary, estimate))?;
     let failures = report::failures(&summary.failures);
     if !failures.is_empty() {
         say(failures.trim_end());

@@ -2,9 +2,12 @@
 
 mod build;
 mod exit;
+mod history;
 mod load;
 mod plan;
+mod prepared;
 mod settings;
+mod suppose;
 mod update;
 mod versions;
 mod world;
@@ -61,23 +64,51 @@ enum Command {
     /// Prints the JSON Schema of the manifest, for editors.
     Schema,
     /// Prints what would be built, without building anything.
-    Plan {
-        /// Ask nobody: neither engine nor network.
-        #[arg(long)]
-        offline: bool,
-        /// The form of the output.
-        #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
-        format: PlanFormat,
-    },
+    Plan(PlanArguments),
     /// Builds every cell that is not current, and delivers it.
     Build(Box<BuildArguments>),
     /// Moves the lock's entries to what their references mean now.
     Update(UpdateArguments),
+    /// Shows what earlier runs did: the last ones, the changes of a cell, or the steps of a run.
+    History {
+        /// A cell's name, with `*` and `?` for several; an image; or a run's id.
+        subject: Option<String>,
+        /// At most so many lines; of runs and changes 20 unless given.
+        #[arg(short = 'n', long = "lines", value_name = "N")]
+        lines: Option<u32>,
+        /// Show runs in which the cell was current too.
+        #[arg(long)]
+        all: bool,
+        /// The form of the output.
+        #[arg(long, value_enum, default_value_t = HistoryFormat::Table)]
+        format: HistoryFormat,
+    },
     /// Prints a completion script.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
     },
+}
+
+/// Options of `plan`.
+#[derive(Debug, Args)]
+struct PlanArguments {
+    /// Ask nobody: neither engine nor network.
+    #[arg(long)]
+    offline: bool,
+    /// The form of the output.
+    #[arg(long, value_enum, default_value_t = PlanFormat::Table)]
+    format: PlanFormat,
+    /// Keep the plan as JSON, for `build --plan`.
+    #[arg(long, value_name = "FILE", conflicts_with = "suppositions")]
+    out: Option<PathBuf>,
+    /// Show what a change would touch: `base=REFERENCE[@DIGEST]`, `tool=NAME@VERSION`,
+    /// `axis=NAME+VALUE`, `axis=NAME-VALUE`; may be given several times.
+    #[arg(long = "if", value_name = "CHANGE")]
+    suppositions: Vec<String>,
+    /// As `build --force`.
+    #[arg(long, value_name = "PATTERN")]
+    force: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -99,6 +130,12 @@ struct UpdateArguments {
     /// A shell command to run once the lock has changed; the moves are its standard input.
     #[arg(long, value_name = "COMMAND", conflicts_with = "dry_run")]
     then: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum HistoryFormat {
+    Table,
+    Json,
 }
 
 /// Options of `build`.
@@ -161,9 +198,12 @@ pub fn main() -> std::process::ExitCode {
     let result = match arguments.command {
         Command::Check { plain } => plan::check(&arguments.project, plain),
         Command::Schema => plan::schema(),
-        Command::Plan { offline, format } => plan::plan(&arguments.project, offline, format),
+        Command::Plan(options) => plan::plan(&arguments.project, &options),
         Command::Build(build) => build::build(&arguments.project, &build),
         Command::Update(update) => update::update(&arguments.project, &update),
+        Command::History { subject, lines, all, format } => {
+            history::history(&arguments.project, subject.as_deref(), lines, all, format)
+        }
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "railyard", &mut script);

@@ -1,16 +1,13 @@
 //! `check`, `schema` and `plan`: nothing is built.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
-use super::exit::{Exit, print};
-use super::load::{Project, load, load_as, open};
-use super::settings::store_path;
-use super::world::runtime;
-use super::{PlanFormat, ProjectArguments, versions};
-use crate::oci::Digest;
-use crate::plan::{Actions, Delivery, Inputs, Known, PlanDocument, View};
-use crate::store::Store;
-use crate::{report, run};
+use super::exit::{Exit, print, say};
+use super::load::load_as;
+use super::prepared::{Preparation, prepare};
+use super::{PlanArguments, PlanFormat, ProjectArguments};
+use crate::plan::PlanDocument;
+use crate::report;
 
 /// `railyard check`.
 pub fn check(arguments: &ProjectArguments, plain: bool) -> Result<(), Exit> {
@@ -31,60 +28,35 @@ pub fn schema() -> Result<(), Exit> {
 }
 
 /// `railyard plan`.
-pub fn plan(arguments: &ProjectArguments, offline: bool, format: PlanFormat) -> Result<(), Exit> {
-    let project = if offline { load(arguments)? } else { online(arguments)? };
-    let layouts = layouts(&project)?;
-    let created = super::settings::created()?;
-    let inputs = Inputs {
-        lock: &project.lock,
-        layouts: &layouts,
-        created: created.as_deref(),
-        delivery: Delivery { push: true, load: false, checks: true },
+pub fn plan(arguments: &ProjectArguments, options: &PlanArguments) -> Result<(), Exit> {
+    let parse =
+        |text: &String| text.parse().map_err(|e: String| Exit::Usage(format!("error: --if {text}: {e}")));
+    let preparation = Preparation {
+        offline: options.offline,
+        orphans: false,
+        force: options.force.clone(),
+        suppositions: options.suppositions.iter().map(parse).collect::<Result<_, _>>()?,
     };
-    let plan = crate::plan::plan(&project.matrix, &project.chosen, inputs);
-    let known = if offline { Known::default() } else { known(arguments, &plan)? };
-    let actions = Actions::decide(&plan, &known);
-    let document = PlanDocument::new(&project.matrix, &plan, &actions, &View::default());
-    let text = match format {
-        PlanFormat::Table => report::table(&document),
-        PlanFormat::Json => {
-            let text = serde_json::to_string_pretty(&document).expect("plans have string keys");
-            format!("{text}\n")
-        }
-        PlanFormat::Dot => report::dot(&document),
-        PlanFormat::Mermaid => report::mermaid(&document),
-    };
-    print(&text)
+    let document = prepare(arguments, &preparation)?.document()?;
+    if let Some(path) = &options.out {
+        keep(path, &document)?;
+    }
+    match options.format {
+        PlanFormat::Table => print(&report::table(&document)),
+        PlanFormat::Json => print(&json(&document)),
+        PlanFormat::Dot => print(&report::dot(&document)),
+        PlanFormat::Mermaid => print(&report::mermaid(&document)),
+    }
 }
 
-/// A project with versions that the lock lacks looked up for this command only.
-fn online(arguments: &ProjectArguments) -> Result<Project, Exit> {
-    let mut loaded = open(arguments)?;
-    if !loaded.missing().is_empty() {
-        runtime()?.block_on(versions::borrow(&mut loaded))?;
-    }
-    loaded.expand()
+fn json(document: &PlanDocument) -> String {
+    let text = serde_json::to_string_pretty(document).expect("plans have string keys");
+    format!("{text}\n")
 }
 
-/// Keys whose results the local store holds.
-fn known(arguments: &ProjectArguments, plan: &crate::plan::Plan) -> Result<Known, Exit> {
-    let path = store_path(arguments)?;
-    if !path.join("store.sqlite").exists() {
-        return Ok(Known::default());
-    }
-    let store = Store::open(&path).map_err(|e| Exit::Environment(format!("error: {e}")))?;
-    let mut known = Known::default();
-    for (_, step) in plan.steps().filter(|(_, step)| !step.provisional) {
-        let record = store.record(&step.key).map_err(|e| Exit::Environment(format!("error: {e}")))?;
-        if record.is_some() {
-            known.0.insert(step.key);
-        }
-    }
-    Ok(known)
-}
-
-/// Digests of the images in OCI layouts that the chosen cells use.
-pub fn layouts(project: &Project) -> Result<BTreeMap<String, Digest>, Exit> {
-    let external = run::External::of(&project.matrix, &project.chosen);
-    run::pin_layouts(&external, &project.matrix.platform).map_err(|errors| Exit::steps(&errors))
+fn keep(path: &Path, document: &PlanDocument) -> Result<(), Exit> {
+    std::fs::write(path, json(document))
+        .map_err(|e| Exit::Environment(format!("error: failed to write `{}`: {e}", path.display())))?;
+    say(&format!("plan kept in `{0}`; build it with `railyard build --plan {0}`", path.display()));
+    Ok(())
 }

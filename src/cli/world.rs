@@ -96,14 +96,25 @@ pub fn pinner(world: &World, transfers: usize) -> Pinner {
     }
 }
 
-/// Adds to the lock what is missing, in the file too.
+/// What is done about inputs that the lock lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockUse {
+    /// They are pinned, in the file too.
+    Complete,
+    /// They are refused.
+    Refuse,
+    /// They are pinned for this command only.
+    Borrow,
+}
+
+/// Adds to the lock what is missing.
 ///
 /// # Errors
-/// What cannot be pinned; with `locked`, what is missing.
+/// What cannot be pinned, or is refused.
 pub async fn complete_lock(
     project: &mut Project,
     world: &World,
-    locked: bool,
+    usage: LockUse,
     transfers: usize,
 ) -> Result<(), Exit> {
     let external = External::of(&project.matrix, &project.chosen);
@@ -111,7 +122,7 @@ pub async fn complete_lock(
     if missing.is_empty() {
         return Ok(());
     }
-    if locked {
+    if usage == LockUse::Refuse {
         return Err(Exit::Usage(format!(
             "error: --locked: the lock `{}` lacks {}\n  help: run `railyard build` or `railyard update` without --locked, and commit the lock",
             project.lock_path.display(),
@@ -121,12 +132,13 @@ pub async fn complete_lock(
     let pinner = pinner(world, transfers);
     let before = project.lock.clone();
     let result = pinner.complete(&external, &mut project.lock, &project.matrix.platform).await;
-    if project.lock != before {
+    if project.lock != before && usage == LockUse::Complete {
         write_lock(&project.lock_path, &mut project.lock)?;
     }
     let added = result.map_err(|errors| Exit::steps(&errors))?;
+    let word = if usage == LockUse::Complete { "locked" } else { "looked up, not locked yet:" };
     for line in added {
-        say(&format!("locked {line}"));
+        say(&format!("{word} {line}"));
     }
     Ok(())
 }

@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use petgraph::visit::{Topo, Walker};
 use serde::Serialize;
 
+use super::durations::Durations;
 use super::step::*;
 use crate::oci::Digest;
 
@@ -94,22 +95,24 @@ fn nominal(step: &Step) -> u64 {
     }
 }
 
-/// For each step the nominal length of the longest path from it to the end, itself included.
-pub fn priorities(plan: &Plan) -> Vec<u64> {
+/// For each step the length of the longest path from it to the end, itself included; 0 for steps
+/// that are not `included`, where paths end.
+fn lengths(plan: &Plan, included: impl Fn(StepId) -> bool, weight: impl Fn(StepId) -> u64) -> Vec<u64> {
     let mut lengths = vec![0u64; plan.graph.node_count()];
     let order: Vec<_> = Topo::new(&plan.graph).iter(&plan.graph).collect();
-    for node in order.into_iter().rev() {
+    for node in order.into_iter().rev().filter(|node| included((*node).into())) {
         let above = plan.graph.neighbors(node).map(|n| lengths[n.index()]).max().unwrap_or(0);
-        lengths[node.index()] = above + nominal(&plan.graph[node]);
+        lengths[node.index()] = above + weight(node.into());
     }
     lengths
 }
 
-/// The longest chain of steps, first to last; of equal ones the first in order of the plan.
-pub fn critical_path(plan: &Plan) -> Vec<StepId> {
-    let lengths = priorities(plan);
+/// The longest chain of steps with these lengths, such as [`priorities`]; of equal ones the first in
+/// order of the plan.
+pub fn longest_path(plan: &Plan, lengths: &[u64]) -> Vec<StepId> {
     let longest = |ids: &mut dyn Iterator<Item = StepId>| {
-        ids.max_by_key(|id| (lengths[id.0 as usize], std::cmp::Reverse(*id)))
+        ids.filter(|id| lengths[id.0 as usize] > 0)
+            .max_by_key(|id| (lengths[id.0 as usize], std::cmp::Reverse(*id)))
     };
     let mut path = Vec::new();
     let mut next = longest(&mut plan.steps().map(|(id, _)| id));
@@ -118,4 +121,17 @@ pub fn critical_path(plan: &Plan) -> Vec<StepId> {
         next = longest(&mut plan.dependents(id).into_iter());
     }
     path
+}
+
+/// For each step to run the microseconds of the longest path of such steps from it to the end: as
+/// measured before, else nominal.
+pub fn priorities(plan: &Plan, actions: &Actions, durations: &Durations) -> Vec<u64> {
+    let nominal = |id| nominal(plan.step(id)) * 1_000_000;
+    let weight = |id| durations.of(id).map_or_else(|| nominal(id), |m| m.micros.max(1));
+    lengths(plan, |id| actions.of(id) == Action::Run, weight)
+}
+
+/// The longest chain of steps, known or not, first to last, by nominal lengths.
+pub fn critical_path(plan: &Plan) -> Vec<StepId> {
+    longest_path(plan, &lengths(plan, |_| true, |id| nominal(plan.step(id))))
 }

@@ -425,7 +425,8 @@ pub(super) fn read_text(lock: &Lock, run: &ConcreteRun) -> Option<String> {
     Some(text)
 }
 
-fn last_line(script: &str) -> &str {
+/// The last line of a script that says something.
+pub(super) fn last_line(script: &str) -> &str {
     let mut lines = script.lines().map(str::trim);
     lines.rfind(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or("")
 }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Actions, critical_path};
+use super::estimate::Estimate;
 use super::reason::{CellView, Reason, Status, TagView};
 use super::step::{Class, Plan, Step, StepId, StepKind};
 use crate::matrix::Matrix;
@@ -14,7 +15,7 @@ use crate::oci::Digest;
 pub const PLAN_SCHEMA: u32 = 1;
 
 /// A plan in the form that `plan --format json` prints; see `docs/plan.schema.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlanDocument {
     /// [`PLAN_SCHEMA`].
     pub schema: u32,
@@ -30,6 +31,8 @@ pub struct PlanDocument {
     pub totals: Totals,
     /// Ids of the steps of the longest chain.
     pub critical_path: Vec<u32>,
+    /// What the steps to run will cost, by earlier runs.
+    pub estimate: Estimate,
     /// What comes from outside.
     pub inputs: InputsDocument,
     /// What was supposed, and what it touches.
@@ -196,7 +199,7 @@ pub struct Totals {
 
 impl PlanDocument {
     /// Makes the document.
-    pub fn new(matrix: &Matrix, plan: &Plan, actions: &Actions, view: &View) -> Self {
+    pub fn new(matrix: &Matrix, plan: &Plan, actions: &Actions, estimate: Estimate, view: &View) -> Self {
         let cells = plan
             .cells
             .iter()
@@ -261,6 +264,7 @@ impl PlanDocument {
             critical_path: critical_path(plan).into_iter().map(|s| s.0).collect(),
             inputs: view.inputs.clone(),
             what_if: view.what_if.clone(),
+            estimate,
         }
     }
 }

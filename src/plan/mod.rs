@@ -1,14 +1,18 @@
 //! Cells + lock -> the DAG of distinct steps, with content keys; what a run would do and why.
 //!
-//! Pure: no IO, no clock. Main type: [`Plan`]. Equal inputs give byte-identical documents.
+//! Pure: no IO, no clock. Main type: [`Plan`]. Equal inputs give byte-identical documents. The
+//! [`Schedule`] orders a run, and driven with simulated time it gives the [`Estimate`] of one.
 
 mod action;
 mod builder;
 mod document;
 mod drift;
+mod durations;
+mod estimate;
 mod ingredients;
 mod key;
 mod reason;
+mod schedule;
 mod step;
 
 pub use action::{Action, Actions, Anew, Known, critical_path, priorities};
@@ -17,7 +21,10 @@ pub use document::{
     CellDocument, InputsDocument, PLAN_SCHEMA, PlanDocument, StepDocument, Totals, View, WhatIf,
 };
 pub use drift::{Planned, PlannedError};
+pub use durations::{Durations, Group, Measure, Measured, Wanted, delivery_name, step_command, step_name};
+pub use estimate::{Estimate, PathStep};
 pub use ingredients::{Ingredients, Input, InputKind, LayerIngredient, SetupIngredient};
 pub use key::{KEY_VERSION, check_result};
 pub use reason::{CellView, Reason, ReasonCode, Status, TagView, differences, layer_differences};
+pub use schedule::{Limits, Schedule};
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};

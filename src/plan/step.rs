@@ -34,6 +34,17 @@ pub enum Class {
     Cpu,
 }
 
+impl Class {
+    /// Its name in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Container => "container",
+            Self::Transfer => "transfer",
+            Self::Cpu => "cpu",
+        }
+    }
+}
+
 /// An image from outside the matrix.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum UsedSource {

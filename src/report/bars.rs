@@ -78,7 +78,7 @@ impl Reporter for Bars {
                     shown.bar.set_message(console_safe(line));
                 }
             }
-            Event::StepBytes { step, bytes: count } => {
+            Event::StepBytes { step, bytes: count, .. } => {
                 if let Some(shown) = self.lines.get_mut(step) {
                     shown.bytes += count;
                     shown.bar.set_message(bytes(shown.bytes));
@@ -105,6 +105,7 @@ impl Reporter for Bars {
                 self.whole.set_message(self.counts());
             }
             Event::Notice(text) => self.say(&format!("note: {text}")),
+            Event::RunFinished { .. } => {}
             Event::Interrupted => {
                 self.say("interrupted: nothing more is started; press Ctrl-C again to end what runs");
             }

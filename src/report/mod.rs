@@ -1,14 +1,19 @@
-//! What people and other programs see: progress, the closing table, reports, views of a plan.
+//! What people and other programs see: progress, the closing table, reports, views of a plan and
+//! of past runs.
 //!
 //! Reporters consume [`Event`]s; nothing here decides anything.
 
 mod bars;
+mod estimate_view;
+mod history_view;
 mod junit;
 mod plain;
 mod plan_view;
 mod summary;
 
 pub use bars::Bars;
+pub use estimate_view::{against_estimate, estimate};
+pub use history_view::{RunDocument, changes, changes_json, run, run_json, runs, runs_json};
 pub use junit::junit;
 pub use plain::Plain;
 pub use plan_view::{dot, mermaid, table};

@@ -30,11 +30,11 @@ impl<W: Write + Send> Plain<W> {
 impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::RunStarted { cells, steps } => {
+            Event::RunStarted { cells, steps, .. } => {
                 self.steps = *steps;
                 self.line(format_args!("{cells} cells, {steps} steps to run"));
             }
-            Event::StepStarted { step, kind, label, class } => {
+            Event::StepStarted { step, kind, label, class, .. } => {
                 let loud = *class == Class::Container;
                 if loud {
                     self.line(format_args!("#{} {kind} {label}", step.0));
@@ -42,8 +42,8 @@ impl<W: Write + Send> Reporter for Plain<W> {
                 self.labels.insert(*step, (format!("{kind} {label}"), loud));
             }
             Event::StepLine { step, line } => self.line(format_args!("#{} {line}", step.0)),
-            Event::StepBytes { .. } => {}
-            Event::StepFinished { step, outcome, duration, failure } => {
+            Event::StepBytes { .. } | Event::RunFinished { .. } => {}
+            Event::StepFinished { step, outcome, duration, failure, .. } => {
                 self.done += 1;
                 let (label, loud) = self.labels.remove(step).unwrap_or_default();
                 let time = seconds(duration.as_secs_f64());

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use super::estimate;
 use crate::plan::{Action, PlanDocument, StepDocument};
 
 /// Cells and distinct steps for people.
@@ -54,6 +55,7 @@ pub fn table(plan: &PlanDocument) -> String {
         let step = &plan.steps[*id as usize];
         let _ = writeln!(text, "{:<8}  {}", step.kind, step.label);
     }
+    let _ = writeln!(text, "\nestimate: {}", estimate(&plan.estimate));
     text
 }
 

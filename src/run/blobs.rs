@@ -10,9 +10,18 @@ use bytes::Bytes;
 use tokio::sync::OnceCell;
 
 use super::error::StepError;
+use crate::event::Direction;
 use crate::oci::{Descriptor, Digest, RepositoryName};
-use crate::registry::{BlobSource, Progress, Registry, RegistryErrorKind, Upload};
+use crate::registry::{self, BlobSource, Registry, RegistryErrorKind, Upload};
 use crate::store::Store;
+
+/// Called with the direction and the number of bytes moved since the last call.
+pub type Progress = Arc<dyn Fn(Direction, u64) + Send + Sync>;
+
+/// Tells nobody.
+pub fn silent() -> Progress {
+    Arc::new(|_, _| {})
+}
 
 /// Counters of a run.
 #[derive(Debug, Default)]
@@ -91,13 +100,16 @@ impl Blobs {
         self.store.has_blob(digest) || !self.origins(digest).is_empty()
     }
 
-    fn meter(&self, progress: &Progress, sent: bool) -> Progress {
+    fn meter(&self, progress: &Progress, direction: Direction) -> registry::Progress {
         let traffic = self.traffic.clone();
         let progress = progress.clone();
         Arc::new(move |bytes| {
-            let counter = if sent { &traffic.sent_bytes } else { &traffic.fetched_bytes };
+            let counter = match direction {
+                Direction::Sent => &traffic.sent_bytes,
+                Direction::Fetched => &traffic.fetched_bytes,
+            };
             counter.fetch_add(bytes, Ordering::Relaxed);
-            progress(bytes);
+            progress(direction, bytes);
         })
     }
 
@@ -111,7 +123,7 @@ impl Blobs {
             }
             let mut last = None;
             for repository in self.origins(descriptor.digest) {
-                let meter = self.meter(progress, false);
+                let meter = self.meter(progress, Direction::Fetched);
                 match self.registry.fetch_blob(&repository, descriptor, &path, meter).await {
                     Ok(()) => return Ok(()),
                     Err(error) => last = Some(error),
@@ -172,7 +184,7 @@ impl Blobs {
     ) -> Result<(), StepError> {
         let local = self.store.has_blob(descriptor.digest);
         let source = local.then(|| BlobSource::File(self.store.blob_path(descriptor.digest)));
-        let meter = self.meter(progress, true);
+        let meter = self.meter(progress, Direction::Sent);
         let result = self.registry.push_blob(repository, descriptor, mount_from, source, meter.clone()).await;
         let upload = match result {
             Err(error) if !local && matches!(error.kind, RegistryErrorKind::NotMounted) => {
@@ -196,9 +208,8 @@ impl Blobs {
     ) -> Result<(), StepError> {
         let slot = self.pushes.slot((repository.clone(), descriptor.digest));
         slot.get_or_try_init(|| async {
-            let silent: Progress = Arc::new(|_| {});
             let source = Some(BlobSource::Bytes(bytes));
-            let meter = self.meter(&silent, true);
+            let meter = self.meter(&silent(), Direction::Sent);
             let upload = self.registry.push_blob(repository, descriptor, None, source, meter).await?;
             self.count(upload);
             Ok::<_, StepError>(())

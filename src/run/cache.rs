@@ -8,12 +8,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::blobs::Blobs;
+use super::blobs::{Blobs, Progress};
 use super::error::StepError;
 use crate::oci::{
     Descriptor, Digest, ImageManifest, MEDIA_EMPTY, MEDIA_MANIFEST, RepositoryName, to_canonical_json,
 };
-use crate::registry::{Progress, Registry};
+use crate::registry::Registry;
 use crate::store::{Record, Store};
 
 const ARTIFACT_TYPE: &str = "application/vnd.railyard.record.v1+json";

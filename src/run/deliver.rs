@@ -98,13 +98,15 @@ impl Worker {
             Some(StepValue::Pushed(behind)) => Some(behind.clone()),
             _ => None,
         });
-        for (position, _) in push.unwrap_or_default() {
+        let behind = push.unwrap_or_default();
+        let report = StepReport { changed: !behind.is_empty(), ..StepReport::default() };
+        for (position, _) in behind {
             let reference = &self.cell(cell).references[position];
             let manifest = Bytes::from(image.manifest_json.clone());
             self.registry.put_manifest(reference, MEDIA_MANIFEST, manifest).await?;
             self.store.put_record(&tag_key(reference), &Record::Tag(image.manifest.digest))?;
         }
-        Ok(StepReport::default())
+        Ok(report)
     }
 
     /// The image into the engine, under its references.

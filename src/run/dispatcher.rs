@@ -8,19 +8,20 @@ use tokio::sync::mpsc;
 use tokio::task::{Id, JoinSet};
 
 use super::error::StepError;
-use super::schedule::{Limits, Schedule};
 use super::worker::{StepReport, Worker};
 use crate::event::{CellOutcome, CellSummary, Event, Failure, Outcome, Summary};
 use crate::matrix::Matrix;
-use crate::plan::{Action, Actions, CellSteps, Plan, StepId};
+use crate::plan::{Action, Actions, CellSteps, Durations, Limits, Plan, Schedule, StepId, step_name};
 
 /// How a run behaves.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Behaviour {
     /// Steps at a time, by class.
     pub limits: Limits,
     /// Start nothing more after the first failure.
     pub fail_fast: bool,
+    /// What steps took before: the longest path is begun first.
+    pub durations: Durations,
 }
 
 struct Dispatcher<'a> {
@@ -29,6 +30,9 @@ struct Dispatcher<'a> {
     worker: Arc<Worker>,
     events: mpsc::UnboundedSender<Event>,
     schedule: Schedule<'a>,
+    begun: Instant,
+    /// When steps of this run ended, since its beginning.
+    ended: Vec<Duration>,
     outcomes: Vec<Option<Outcome>>,
     reports: Vec<Option<StepReport>>,
     failures: Vec<Failure>,
@@ -62,14 +66,15 @@ pub async fn dispatch(
     events: mpsc::UnboundedSender<Event>,
     mut interrupts: mpsc::UnboundedReceiver<()>,
 ) -> RunEnd {
-    let begun = Instant::now();
     let steps = plan.graph.node_count();
     let mut dispatcher = Dispatcher {
         matrix,
         plan,
         worker,
         events,
-        schedule: Schedule::new(plan, actions, behaviour.limits),
+        schedule: Schedule::new(plan, actions, behaviour.limits, &behaviour.durations),
+        begun: Instant::now(),
+        ended: vec![Duration::ZERO; steps],
         outcomes: vec![None; steps],
         reports: (0..steps).map(|_| None).collect(),
         failures: Vec::new(),
@@ -121,7 +126,7 @@ pub async fn dispatch(
             }
         }
     }
-    dispatcher.end(interruptions > 0, begun.elapsed())
+    dispatcher.end(interruptions > 0)
 }
 
 impl Dispatcher<'_> {
@@ -153,7 +158,8 @@ impl Dispatcher<'_> {
             }
         }
         let cells = self.plan.cells.iter().flatten().filter(|c| c.chosen).count();
-        self.send(Event::RunStarted { cells, steps: actions.count(Action::Run) });
+        let (steps, reused) = (actions.count(Action::Run), actions.count(Action::Reuse));
+        self.send(Event::RunStarted { cells, steps, reused });
         for position in 0..self.plan.cells.len() {
             if self.open_steps[position] == 0 {
                 self.close_cell(position);
@@ -166,8 +172,12 @@ impl Dispatcher<'_> {
         self.send(Event::StepStarted {
             step: id,
             kind: step.kind.name(),
+            name: step_name(self.matrix, &step.kind).to_owned(),
             label: step.label.clone(),
             class: step.class,
+            key: step.key,
+            queued: self.plan.needs(id).iter().map(|n| self.ended[n.0 as usize]).max().unwrap_or_default(),
+            started: self.begun.elapsed(),
         });
     }
 
@@ -181,6 +191,8 @@ impl Dispatcher<'_> {
         let kind = self.plan.step(id).kind.name();
         *self.seconds.entry(kind).or_default() += duration.as_secs_f64();
         *self.run.entry(kind).or_default() += 1;
+        self.ended[id.0 as usize] = self.begun.elapsed();
+        let changed = result.as_ref().is_ok_and(|report| report.changed);
         let (outcome, failure) = match result {
             Ok(report) => {
                 for notice in &report.notices {
@@ -201,7 +213,8 @@ impl Dispatcher<'_> {
         if let Some(failure) = &failure {
             self.failure_of.insert(id, failure.message.clone());
         }
-        self.send(Event::StepFinished { step: id, outcome, duration, failure });
+        let digest = self.worker.result_digest(id);
+        self.send(Event::StepFinished { step: id, outcome, duration, failure, changed, digest });
         let lost = self.schedule.finish(id, outcome == Outcome::Succeeded);
         let cause = self.failure_of.get(&id).cloned();
         for step in &lost {
@@ -215,6 +228,8 @@ impl Dispatcher<'_> {
                 outcome: skipped,
                 duration: Duration::ZERO,
                 failure: None,
+                changed: false,
+                digest: None,
             });
         }
         self.close_cells(id, &lost);
@@ -224,7 +239,7 @@ impl Dispatcher<'_> {
         let (tail, log) = self.worker.log_of(id);
         Failure {
             step: self.plan.step(id).label.clone(),
-            message: error.message,
+            message: self.worker.mask(&error.message),
             help: error.help,
             tail,
             log: log.map(|path| path.display().to_string()),
@@ -278,11 +293,18 @@ impl Dispatcher<'_> {
         }
     }
 
-    fn end(mut self, interrupted: bool, wall: Duration) -> RunEnd {
+    fn end(mut self, interrupted: bool) -> RunEnd {
         for position in 0..self.plan.cells.len() {
             self.close_cell(position);
         }
+        let wall = self.begun.elapsed();
         let traffic = self.worker.traffic();
+        self.send(Event::RunFinished {
+            duration: wall,
+            interrupted,
+            bytes_sent: traffic.0,
+            bytes_fetched: traffic.1,
+        });
         let notices = self.reports.iter().flatten().flat_map(|r| r.notices.iter().cloned()).collect();
         let summary = Summary {
             project: self.matrix.project.clone(),

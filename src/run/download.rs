@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 
-use super::blobs::{Once, Traffic};
+use super::blobs::{Once, Progress, Traffic};
 use super::error::StepError;
+use crate::event::Direction;
 use crate::oci::{Digest, Hasher};
-use crate::registry::Progress;
 use crate::store::Store;
 
 const TRIES: u32 = 3;
@@ -117,7 +117,7 @@ impl Downloads {
             file.write_all(&chunk).map_err(|e| local(&e))?;
             size += chunk.len() as u64;
             self.traffic.fetched_bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            progress(chunk.len() as u64);
+            progress(Direction::Fetched, chunk.len() as u64);
         }
         if expected.is_some_and(|expected| expected != size) {
             return Err((format!("{size} bytes came instead of {}", expected.unwrap_or(0)), true));

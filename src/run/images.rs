@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::blobs::{Blobs, Once};
+use super::blobs::{Blobs, Once, Progress};
 use super::error::StepError;
 use crate::layer::{LayerIndex, Tree, index_layer};
 use crate::oci::{
@@ -15,7 +15,7 @@ use crate::oci::{
     Platform, Reference,
 };
 use crate::plan::UsedSource;
-use crate::registry::{Progress, Registry};
+use crate::registry::Registry;
 use crate::store::Store;
 
 /// An image whose documents are known.

@@ -204,7 +204,10 @@ fn usable(record: &Record, lock: &Lock, kind: &StepKind, key: &Digest, blobs: &B
 }
 
 /// Whether the store holds an image's documents, and with `files` the indexes of its layers.
-fn listed(source: &UsedSource, lock: &Lock, store: &Store, files: bool) -> Result<bool, StepError> {
+///
+/// # Errors
+/// When the store fails.
+pub fn listed(source: &UsedSource, lock: &Lock, store: &Store, files: bool) -> Result<bool, StepError> {
     let UsedSource::Reference(reference) = source else { return Ok(false) };
     let Some(digest) = lock.images.get(reference).map(|i| i.digest).or(reference.digest) else {
         return Ok(false);

@@ -13,7 +13,7 @@ const TAIL: usize = 20;
 /// One step's output, on disk and, for its last lines, in memory. Secrets are masked in both.
 pub struct StepLog {
     state: Mutex<State>,
-    masks: Vec<String>,
+    masks: Masks,
 }
 
 struct State {
@@ -23,7 +23,7 @@ struct State {
 
 impl StepLog {
     /// Opens the file; without one (a full disk) the lines are still kept in memory.
-    pub fn new(directory: &Path, id: StepId, kind: &str, label: &str, masks: Vec<String>) -> Self {
+    pub fn new(directory: &Path, id: StepId, kind: &str, label: &str, masks: Masks) -> Self {
         let name: String = label
             .chars()
             .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '=') { c } else { '-' })
@@ -31,13 +31,12 @@ impl StepLog {
             .collect();
         let path = directory.join(format!("{:04}-{kind}-{name}.log", id.0));
         let file = std::fs::create_dir_all(directory).and_then(|()| File::create(&path)).ok();
-        let masks = lines_to_mask(&masks);
         Self { state: Mutex::new(State { file: file.map(|f| (path, f)), tail: VecDeque::new() }), masks }
     }
 
     /// Adds a line and returns it as it was written.
     pub fn line(&self, line: &str) -> String {
-        let masked = self.masks.iter().fold(line.to_owned(), |line, mask| line.replace(mask, "***"));
+        let masked = self.masks.apply(line);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((_, file)) = &mut state.file {
             // A log that cannot be written must not fail the step.
@@ -65,19 +64,29 @@ impl StepLog {
 const SHORTEST: usize = 4;
 
 /// Secrets as they can stand in a line of output: a value of several lines is never in one whole.
-/// The longest come first, so that one that holds another is masked whole.
-fn lines_to_mask(secrets: &[String]) -> Vec<String> {
-    let lines = secrets.iter().flat_map(|secret| {
-        let several = secret.trim().contains('\n');
-        secret
-            .lines()
-            .map(str::trim)
-            .filter(move |line| !line.is_empty() && (!several || line.len() >= SHORTEST))
-    });
-    let mut masks: Vec<String> = lines.map(str::to_owned).collect();
-    masks.sort_by_key(|mask| std::cmp::Reverse(mask.len()));
-    masks.dedup();
-    masks
+#[derive(Clone, Default)]
+pub struct Masks(Vec<String>);
+
+impl Masks {
+    /// Of these secrets. The longest come first, so that one that holds another is masked whole.
+    pub fn new<'s>(secrets: impl IntoIterator<Item = &'s str>) -> Self {
+        let lines = secrets.into_iter().flat_map(|secret| {
+            let several = secret.trim().contains('\n');
+            secret
+                .lines()
+                .map(str::trim)
+                .filter(move |line| !line.is_empty() && (!several || line.len() >= SHORTEST))
+        });
+        let mut masks: Vec<String> = lines.map(str::to_owned).collect();
+        masks.sort_by_key(|mask| std::cmp::Reverse(mask.len()));
+        masks.dedup();
+        Self(masks)
+    }
+
+    /// A text without the secrets.
+    pub fn apply(&self, text: &str) -> String {
+        self.0.iter().fold(text.to_owned(), |text, mask| text.replace(mask, "***"))
+    }
 }
 
 #[cfg(test)]
@@ -87,8 +96,8 @@ mod tests {
     #[test]
     fn every_line_of_a_secret_is_masked() {
         let directory = tempfile::tempdir().unwrap();
-        let secrets = vec!["{\n  \"key\": \"hush\"\n}\n".to_owned(), "abc".to_owned(), "abcdef\n".to_owned()];
-        let log = StepLog::new(directory.path(), StepId(1), "artifact", "l", secrets);
+        let masks = Masks::new(["{\n  \"key\": \"hush\"\n}\n", "abc", "abcdef\n"]);
+        let log = StepLog::new(directory.path(), StepId(1), "artifact", "l", masks);
         assert_eq!(log.line("x \"key\": \"hush\" {"), "x *** {");
         assert_eq!(log.line("abcdef and abc"), "*** and ***");
         assert_eq!(log.tail(), ["x *** {", "*** and ***"]);

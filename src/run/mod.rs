@@ -1,4 +1,4 @@
-//! Carries a plan out: a pure schedule, a dispatcher on tokio, the steps themselves.
+//! Carries a plan out: a dispatcher on tokio, the steps themselves, the record of the run.
 
 mod archive;
 mod assemble;
@@ -16,13 +16,13 @@ mod log;
 mod make;
 mod pin;
 mod provenance;
-mod schedule;
+mod recorder;
 mod survey;
 mod worker;
 
 pub use archive::{write_docker_archive, write_layout};
 pub use assemble::{AssembleError, Base, StackedLayer, assemble};
-pub use blobs::{Blobs, Traffic};
+pub use blobs::{Blobs, Progress, Traffic, silent};
 pub use cache::Cache;
 pub use dispatcher::{Behaviour, RunEnd, dispatch};
 pub use download::Downloads;
@@ -33,6 +33,6 @@ pub use known::{Knowledge, Sources};
 pub use lock_artifact::publish_lock;
 pub use pin::{External, Pinner, pin_layouts};
 pub use provenance::{Made, Provenance, Provenances, STATEMENT_TYPE, is_fallback_tag};
-pub use schedule::{Limits, Schedule};
+pub use recorder::{Recorder, measured};
 pub use survey::{Orphan, Survey, Surveyor};
 pub use worker::{CredentialLookup, Services, Settings, StepReport, Worker};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use super::blobs::Blobs;
+use super::blobs::{Blobs, silent};
 use super::download::Downloads;
 use super::error::StepError;
 use super::images::{ImageFiles, Images, ResolvedImage, layout_digest};
@@ -16,7 +16,6 @@ use crate::lock::{Lock, LockedDownload, LockedImage};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Source};
 use crate::oci::{Digest, Hasher, Reference};
 use crate::plan::{InputsDocument, UsedSource};
-use crate::registry::Progress;
 
 /// Everything that chosen cells take from outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -297,8 +296,4 @@ pub fn pin_layouts(
         }
     }
     if errors.is_empty() { Ok(digests) } else { Err(errors) }
-}
-
-pub(super) fn silent() -> Progress {
-    Arc::new(|_| {})
 }

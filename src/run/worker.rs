@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use futures_util::future::BoxFuture;
 use tokio::sync::{OnceCell, mpsc};
 
-use super::blobs::{Blobs, Once};
+use super::blobs::{Blobs, Once, Progress};
 use super::cache::Cache;
 use super::download::Downloads;
 use super::error::StepError;
 use super::images::{ImageFiles, Images, ResolvedImage};
-use super::log::StepLog;
+use super::log::{Masks, StepLog};
 use super::provenance::Provenances;
 use crate::engine::{Engine, PullCredentials, SecretValue};
 use crate::event::{BlobCounts, Event};
@@ -21,7 +21,7 @@ use crate::lock::Lock;
 use crate::matrix::{Cell, CellId, Matrix, Source};
 use crate::oci::{DiffId, Digest, ImageConfig};
 use crate::plan::{CellSteps, Plan, StepId, StepKind, UsedSource};
-use crate::registry::{Progress, Registry};
+use crate::registry::Registry;
 use crate::store::{ImageRecord, LayerRecord, Record, Store};
 
 /// What a step reports when it has succeeded.
@@ -87,6 +87,7 @@ pub struct Worker {
     pub(super) cache: Option<Cache>,
     pub(super) provenances: Arc<Provenances>,
     pub(super) settings: Settings,
+    masks: Masks,
     events: mpsc::UnboundedSender<Event>,
     values: Vec<OnceLock<StepValue>>,
     files: Vec<OnceCell<ImageFiles>>,
@@ -141,6 +142,7 @@ impl Worker {
             downloads: services.downloads,
             cache: services.cache,
             provenances: services.provenances,
+            masks: Masks::new(settings.secrets.values().map(|secret| secret.0.as_str())),
             settings,
             events,
             values: (0..steps).map(|_| OnceLock::new()).collect(),
@@ -198,6 +200,20 @@ impl Worker {
         }
     }
 
+    /// Digest of the layer's blob or of the image's manifest that a step made.
+    pub fn result_digest(&self, id: StepId) -> Option<Digest> {
+        match self.value(id)? {
+            StepValue::Layer(layer) => layer.blob.as_ref().map(|blob| blob.digest),
+            StepValue::Image(image) => Some(image.manifest.digest),
+            StepValue::Pushed(_) | StepValue::Engine(_) => None,
+        }
+    }
+
+    /// A text without the secrets of this run.
+    pub fn mask(&self, text: &str) -> String {
+        self.masks.apply(text)
+    }
+
     /// The images of cells that are assembled or known.
     pub fn finished_image(&self, cell: CellId) -> Option<ImageRecord> {
         let steps = self.plan.cells[cell.0].as_ref()?;
@@ -244,7 +260,7 @@ impl Worker {
     pub(super) fn log(&self, id: StepId) -> Arc<StepLog> {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         let step = self.plan.step(id);
-        let masks = self.settings.secrets.values().map(|s| s.0.clone()).collect();
+        let masks = self.masks.clone();
         logs.entry(id)
             .or_insert_with(|| {
                 Arc::new(StepLog::new(&self.settings.logs, id, step.kind.name(), &step.label, masks))
@@ -265,8 +281,8 @@ impl Worker {
     /// Reports bytes that a step moves.
     pub(super) fn progress(&self, step: StepId) -> Progress {
         let events = self.events.clone();
-        Arc::new(move |bytes| {
-            let _ = events.send(Event::StepBytes { step, bytes });
+        Arc::new(move |direction, bytes| {
+            let _ = events.send(Event::StepBytes { step, direction, bytes });
         })
     }
 

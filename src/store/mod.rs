@@ -1,8 +1,9 @@
-//! The local store: blobs in an OCI image layout, records and layer indexes in SQLite.
+//! The local store: blobs in an OCI image layout; records, layer indexes and past runs in SQLite.
 //!
 //! Blobs are written through temporary files and renamed, so that a killed process leaves no half
 //! of one. Two processes may share a store. Main type: [`Store`].
 
+mod history;
 mod record;
 
 use std::fs;
@@ -14,6 +15,7 @@ use std::time::Duration;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::oci::{Digest, Hasher};
+pub use history::{CellChange, CellRow, RunGuard, RunNumber, RunRow, StepCost, StepRow};
 pub use record::{CheckRecord, ImageRecord, LayerRecord, Record, tag_key};
 
 /// The store could not do what was asked.
@@ -49,7 +51,9 @@ pub enum StoreError {
     },
 }
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[FIRST_TABLES, history::TABLES];
+
+const FIRST_TABLES: &str = "
     CREATE TABLE records (
         key BLOB PRIMARY KEY,
         value TEXT NOT NULL,
@@ -60,7 +64,7 @@ const MIGRATIONS: &[&str] = &["
         diff_id BLOB NOT NULL,
         entries BLOB NOT NULL
     ) WITHOUT ROWID;
-"];
+";
 
 /// Blobs, records and layer indexes under one directory.
 pub struct Store {
@@ -87,6 +91,7 @@ impl Store {
         database
             .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
             .map_err(self::database("configure"))?;
+        database.set_prepared_statement_cache_capacity(64);
         let store = Self { root: root.to_owned(), database: Mutex::new(database) };
         store.migrate()?;
         Ok(store)

@@ -8,6 +8,7 @@ mod again;
 mod cache;
 mod downloads;
 mod failures;
+mod history;
 mod interrupt;
 mod matrix;
 mod outputs;

@@ -2,7 +2,9 @@
 
 use std::collections::BinaryHeap;
 
-use crate::plan::{Action, Actions, Class, Plan, StepId, priorities};
+use super::action::{Action, Actions, priorities};
+use super::durations::Durations;
+use super::step::{Class, Plan, StepId};
 
 /// How many steps of each class may run at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,14 +51,14 @@ pub struct Schedule<'p> {
 
 impl<'p> Schedule<'p> {
     /// All steps whose action is [`Action::Run`] wait; the others count as done.
-    pub fn new(plan: &'p Plan, actions: &Actions, limits: Limits) -> Self {
+    pub fn new(plan: &'p Plan, actions: &Actions, limits: Limits, durations: &Durations) -> Self {
         let mut schedule = Self {
             plan,
             states: vec![State::Done; plan.graph.node_count()],
             ready: Default::default(),
             running: [0; 3],
             limits,
-            priorities: priorities(plan),
+            priorities: priorities(plan, actions, durations),
             open: 0,
             stopped: false,
         };
@@ -131,6 +133,11 @@ impl<'p> Schedule<'p> {
         }
         lost.sort_unstable();
         lost
+    }
+
+    /// For each step to run the length of the longest path from it to the end, in microseconds.
+    pub fn priorities(&self) -> &[u64] {
+        &self.priorities
     }
 
     /// Starts nothing more. What runs goes on.
