@@ -1,7 +1,8 @@
 //! `build`: the lock completed, a plan, a run, its end.
 
+use std::collections::BTreeMap;
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -13,12 +14,12 @@ use super::world::{LockUse, World, complete_lock, freshness, runtime, world};
 use super::{BuildArguments, Progress, ProjectArguments, versions};
 use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
-use crate::oci::Reference;
-use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Wanted, plan};
+use crate::oci::{Digest, Reference};
+use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Plan, Planned, Wanted, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
-    Behaviour, Knowledge, Recorder, RunEnd, Services, Settings, StepError, Worker, dispatch, measured,
-    publish_lock, write_docker_archive, write_layout,
+    Behaviour, External, Knowledge, Recorder, RunEnd, Services, Settings, StepError, Worker, dispatch,
+    measured, publish_lock, write_docker_archive, write_layout,
 };
 use crate::store::{ImageRecord, RunRow, StoreError};
 
@@ -89,6 +90,7 @@ async fn build_async(
 ) -> Result<(), Exit> {
     versions::complete(&mut loaded, build.locked).await?;
     let mut project = loaded.expand()?;
+    let planned = build.plan.as_deref().map(|path| planned(path, arguments, &mut project)).transpose()?;
     let world = world(arguments, &project.manifest)?;
     let limits = limits(&project, build.jobs);
     let usage = if build.locked { LockUse::Refuse } else { LockUse::Complete };
@@ -98,6 +100,9 @@ async fn build_async(
     let delivery = Delivery { push: build.push, load: build.load, checks: !build.no_checks };
     let inputs = Inputs { lock: &project.lock, layouts: &layouts, created: created.as_deref(), delivery };
     let plan = Arc::new(plan(&project.matrix, &project.chosen, inputs));
+    if let Some(planned) = &planned {
+        refuse_drift(planned, &project, &plan, &layouts, created.as_deref())?;
+    }
     let matrix = Arc::new(project.matrix.clone());
     let cache = || world.cache(&project).filter(|_| !build.no_cache);
     let freshness = freshness(&project, &build.force, !build.locked)?;
@@ -177,6 +182,43 @@ async fn build_async(
     }
     delivered?;
     conclude(build, outputs, reports, &end, &estimate)
+}
+
+/// Reads a plan that was kept, and chooses its cells.
+fn planned(path: &Path, arguments: &ProjectArguments, project: &mut Project) -> Result<Planned, Exit> {
+    let name = path.display();
+    if !arguments.only.is_empty() {
+        return Err(Exit::Usage("error: --only does not go with --plan: the plan says which cells".into()));
+    }
+    let text = std::fs::read_to_string(path)
+        .map_err(|e| Exit::Usage(format!("error: failed to read the plan `{name}`: {e}")))?;
+    let planned = Planned::parse(&text).map_err(|e| {
+        Exit::Usage(format!(
+            "error: the plan `{name}` cannot be used: {e}\n  help: make it with `railyard plan --out {name}`"
+        ))
+    })?;
+    let chosen = planned.chosen();
+    project.chosen = project.matrix.cells.iter().map(|cell| chosen.contains(cell.name.as_str())).collect();
+    Ok(planned)
+}
+
+/// Refuses a plan whose inputs are others now.
+fn refuse_drift(
+    planned: &Planned,
+    project: &Project,
+    plan: &Plan,
+    layouts: &BTreeMap<String, Digest>,
+    created: Option<&str>,
+) -> Result<(), Exit> {
+    let inputs = External::of(&project.matrix, &project.chosen).document(&project.lock, layouts, created);
+    let drift = planned.drift(&project.matrix, plan, &inputs);
+    if drift.is_empty() {
+        return Ok(());
+    }
+    Err(Exit::Usage(format!(
+        "error: --plan: what was planned is not what would be built now\n  {}\n  help: look at a new plan (`railyard plan --out …`), or restore the inputs; nothing was built",
+        drift.join("\n  ")
+    )))
 }
 
 fn show(

@@ -2,7 +2,7 @@
 
 use super::exit::{Exit, print};
 use super::prepared::store;
-use super::{BuildArguments, HistoryFormat, ProjectArguments};
+use super::{BuildArguments, DocumentFormat, ProjectArguments};
 use crate::report::{self, RunDocument};
 use crate::store::{CellChange, Store, StoreError};
 
@@ -15,7 +15,7 @@ pub fn history(
     subject: Option<&str>,
     lines: Option<u32>,
     all: bool,
-    format: HistoryFormat,
+    format: DocumentFormat,
 ) -> Result<(), Exit> {
     let Some(store) = store(arguments)? else {
         return Err(Exit::Usage(
@@ -29,8 +29,8 @@ pub fn history(
         None => {
             let runs = store.runs(most).map_err(failed)?;
             match format {
-                HistoryFormat::Table => report::runs(&runs, &zone),
-                HistoryFormat::Json => report::runs_json(&runs),
+                DocumentFormat::Table => report::runs(&runs, &zone),
+                DocumentFormat::Json => report::runs_json(&runs),
             }
         }
         Some(subject) => match store.run(subject).map_err(failed)? {
@@ -39,15 +39,15 @@ pub fn history(
                 steps.truncate(lines.map_or(usize::MAX, |lines| lines as usize));
                 let document = RunDocument { run, steps };
                 match format {
-                    HistoryFormat::Table => report::run(&document, &zone),
-                    HistoryFormat::Json => report::run_json(&document),
+                    DocumentFormat::Table => report::run(&document, &zone),
+                    DocumentFormat::Json => report::run_json(&document),
                 }
             }
             None => {
                 let changes = changes(&store, subject, all, most)?;
                 match format {
-                    HistoryFormat::Table => report::changes(&changes, &zone),
-                    HistoryFormat::Json => report::changes_json(&changes),
+                    DocumentFormat::Table => report::changes(&changes, &zone),
+                    DocumentFormat::Json => report::changes_json(&changes),
                 }
             }
         },

@@ -7,6 +7,7 @@ mod load;
 mod plan;
 mod prepared;
 mod settings;
+mod status;
 mod suppose;
 mod update;
 mod versions;
@@ -69,6 +70,26 @@ enum Command {
     Build(Box<BuildArguments>),
     /// Moves the lock's entries to what their references mean now.
     Update(UpdateArguments),
+    /// Says of each cell whether its tags have its image, and if not, why.
+    Status {
+        /// The form of the output.
+        #[arg(long, value_enum, default_value_t = DocumentFormat::Table)]
+        format: DocumentFormat,
+        /// End with exit code 1 unless every cell is current and no tag is orphaned.
+        #[arg(long)]
+        exit_code: bool,
+    },
+    /// Shows all that goes into a cell: inputs, layers and who shares them, and why it is stale.
+    Explain {
+        /// The cell's name, or one of its tags.
+        cell: String,
+        /// Ask nobody: neither engine nor network.
+        #[arg(long)]
+        offline: bool,
+        /// The form of the output.
+        #[arg(long, value_enum, default_value_t = DocumentFormat::Table)]
+        format: DocumentFormat,
+    },
     /// Shows what earlier runs did: the last ones, the changes of a cell, or the steps of a run.
     History {
         /// A cell's name, with `*` and `?` for several; an image; or a run's id.
@@ -80,8 +101,8 @@ enum Command {
         #[arg(long)]
         all: bool,
         /// The form of the output.
-        #[arg(long, value_enum, default_value_t = HistoryFormat::Table)]
-        format: HistoryFormat,
+        #[arg(long, value_enum, default_value_t = DocumentFormat::Table)]
+        format: DocumentFormat,
     },
     /// Prints a completion script.
     Completions {
@@ -133,7 +154,7 @@ struct UpdateArguments {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum HistoryFormat {
+enum DocumentFormat {
     Table,
     Json,
 }
@@ -147,6 +168,9 @@ struct BuildArguments {
     /// Load into the engine under the images' references.
     #[arg(long)]
     load: bool,
+    /// Build what `plan --out` kept, and refuse when its inputs have changed since.
+    #[arg(long, value_name = "FILE")]
+    plan: Option<PathBuf>,
     /// Write to `oci:DIR` or `docker-archive:FILE`; may be given several times.
     #[arg(long, value_name = "FORM:PATH")]
     output: Vec<String>,
@@ -201,6 +225,10 @@ pub fn main() -> std::process::ExitCode {
         Command::Plan(options) => plan::plan(&arguments.project, &options),
         Command::Build(build) => build::build(&arguments.project, &build),
         Command::Update(update) => update::update(&arguments.project, &update),
+        Command::Status { format, exit_code } => status::status(&arguments.project, format, exit_code),
+        Command::Explain { cell, offline, format } => {
+            status::explain(&arguments.project, &cell, offline, format)
+        }
         Command::History { subject, lines, all, format } => {
             history::history(&arguments.project, subject.as_deref(), lines, all, format)
         }

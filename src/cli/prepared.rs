@@ -11,9 +11,11 @@ use super::suppose::Supposition;
 use super::versions;
 use super::world::{LockUse, World, complete_lock, freshness, runtime, world};
 use crate::oci::Digest;
-use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Plan, PlanDocument, View, Wanted, plan};
+use crate::plan::{
+    Actions, Delivery, Durations, Estimate, Inputs, Plan, PlanDocument, StepId, View, Wanted, plan,
+};
 use crate::run::{External, Knowledge, Orphan, Surveyor, measured, pin_layouts};
-use crate::store::{Store, StoreError};
+use crate::store::{Record, Store, StoreError};
 
 /// How a plan is prepared.
 #[derive(Default)]
@@ -52,6 +54,12 @@ impl Prepared {
     /// What the plan was made with.
     pub fn inputs(&self) -> Inputs<'_> {
         inputs(&self.project, &self.layouts, self.created.as_deref())
+    }
+
+    /// The record of a step, whatever it was found good for.
+    pub fn record(&self, step: StepId) -> Option<Record> {
+        let known = self.knowledge.records.get(&step).cloned();
+        known.or_else(|| self.store.as_ref()?.record(&self.plan.step(step).key).ok()?)
     }
 
     /// What the run will cost, by what the store remembers.

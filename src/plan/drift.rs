@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 
-use super::document::{InputsDocument, PLAN_SCHEMA, PlanDocument};
+use super::document::{InputsDocument, PLAN_SCHEMA};
+use super::step::Plan;
+use crate::matrix::Matrix;
 use crate::oci::Digest;
 
 /// What is read again of a plan's document.
@@ -73,31 +75,35 @@ impl Planned {
     }
 
     /// What is different now, for people; empty when nothing is.
-    pub fn drift(&self, now: &PlanDocument) -> Vec<String> {
+    pub fn drift(&self, matrix: &Matrix, plan: &Plan, inputs: &InputsDocument) -> Vec<String> {
         let mut found = Vec::new();
-        if (&self.project, &self.platform) != (&now.project, &now.platform) {
+        let platform = matrix.platform.to_string();
+        if (&self.project, &self.platform) != (&matrix.project, &platform) {
             found.push(format!(
-                "project: {} for {} -> {} for {}",
-                self.project, self.platform, now.project, now.platform
+                "project: {} for {} -> {} for {platform}",
+                self.project, self.platform, matrix.project
             ));
         }
-        compare(&mut found, "image", &self.inputs.images, &now.inputs.images);
-        compare(&mut found, "download", &self.inputs.downloads, &now.inputs.downloads);
-        if self.inputs.created != now.inputs.created {
+        compare(&mut found, "image", &self.inputs.images, &inputs.images);
+        compare(&mut found, "download", &self.inputs.downloads, &inputs.downloads);
+        if self.inputs.created != inputs.created {
             found.push("SOURCE_DATE_EPOCH".into());
         }
-        self.steps(&mut found, now);
-        self.cells(&mut found, now);
+        self.steps(&mut found, plan);
+        self.cells(&mut found, matrix, plan);
         found
     }
 
     /// Layers and setup steps that are made otherwise.
-    fn steps(&self, found: &mut Vec<String>, now: &PlanDocument) {
+    fn steps(&self, found: &mut Vec<String>, plan: &Plan) {
         let made = |kind: &str| matches!(kind, "artifact" | "setup");
         let before: BTreeSet<(&str, &Digest)> =
             self.steps.iter().filter(|s| made(&s.kind)).map(|s| (s.label.as_str(), &s.key)).collect();
-        let after: BTreeSet<(&str, &Digest)> =
-            now.steps.iter().filter(|s| made(s.kind)).map(|s| (s.label.as_str(), &s.key)).collect();
+        let after: BTreeSet<(&str, &Digest)> = plan
+            .steps()
+            .filter(|(_, s)| made(s.kind.name()))
+            .map(|(_, s)| (s.label.as_str(), &s.key))
+            .collect();
         let labels = |a: &BTreeSet<(&str, &Digest)>, b: &BTreeSet<(&str, &Digest)>| -> BTreeSet<String> {
             a.difference(b).map(|(label, _)| (*label).to_owned()).collect()
         };
@@ -107,19 +113,25 @@ impl Planned {
         found.extend(come.difference(&gone).map(|label| format!("layer {label}: new")));
     }
 
-    fn cells(&self, found: &mut Vec<String>, now: &PlanDocument) {
-        let after: BTreeMap<&str, _> =
-            now.cells.iter().filter(|c| c.chosen).map(|c| (c.name.as_str(), c)).collect();
+    fn cells(&self, found: &mut Vec<String>, matrix: &Matrix, plan: &Plan) {
+        let chosen = plan.cells.iter().flatten().filter(|steps| steps.chosen);
+        let after: BTreeMap<&str, (Digest, Vec<String>)> = chosen
+            .map(|steps| {
+                let cell = &matrix.cells[steps.cell.0];
+                let references = cell.references.iter().map(ToString::to_string).collect();
+                (cell.name.as_str(), (steps.build_id, references))
+            })
+            .collect();
         for cell in self.cells.iter().filter(|c| c.chosen) {
             match after.get(cell.name.as_str()) {
                 None => found.push(format!("cell {}: gone", cell.name)),
-                Some(is) if is.references != cell.references => found.push(format!(
+                Some((_, references)) if *references != cell.references => found.push(format!(
                     "cell {}: goes to {} -> {}",
                     cell.name,
                     cell.references.join(", "),
-                    is.references.join(", ")
+                    references.join(", ")
                 )),
-                Some(is) if is.build_id != cell.build_id => {
+                Some((build_id, _)) if *build_id != cell.build_id => {
                     found.push(format!("cell {}: would be another image", cell.name));
                 }
                 Some(_) => {}

@@ -9,6 +9,7 @@ mod history_view;
 mod junit;
 mod plain;
 mod plan_view;
+mod status_view;
 mod summary;
 
 pub use bars::Bars;
@@ -17,6 +18,9 @@ pub use history_view::{RunDocument, changes, changes_json, run, run_json, runs, 
 pub use junit::junit;
 pub use plain::Plain;
 pub use plan_view::{dot, mermaid, table};
+pub use status_view::{
+    CellExplained, LayerExplained, StatusCell, StatusDocument, StatusOrphan, explained, status,
+};
 pub use summary::{failures, summary};
 
 use crate::event::Event;

@@ -1,0 +1,108 @@
+//! `status` and `explain`: how cells stand, and why.
+
+use super::exit::{Exit, print};
+use super::prepared::{Preparation, Prepared, prepare};
+use super::{DocumentFormat, ProjectArguments};
+use crate::plan::{Ingredients, Status};
+use crate::report::{self, CellExplained, LayerExplained, StatusCell, StatusDocument};
+use crate::store::Record;
+
+/// `railyard status`.
+pub fn status(arguments: &ProjectArguments, format: DocumentFormat, exit_code: bool) -> Result<(), Exit> {
+    let whole = arguments.only.is_empty();
+    let prepared = prepare(arguments, &Preparation { orphans: whole, ..Preparation::default() })?;
+    let document = document(&prepared);
+    match format {
+        DocumentFormat::Table => print(&report::status(&document))?,
+        DocumentFormat::Json => print(&json(&document))?,
+    }
+    let current = document.cells.iter().all(|cell| cell.status == Status::Current);
+    if exit_code && !(current && document.orphaned.is_empty()) { Err(Exit::Failed) } else { Ok(()) }
+}
+
+fn json<T: serde::Serialize>(document: &T) -> String {
+    format!("{}\n", serde_json::to_string_pretty(document).expect("documents have string keys"))
+}
+
+fn document(prepared: &Prepared) -> StatusDocument {
+    let matrix = &prepared.project.matrix;
+    let cells = prepared.plan.cells.iter().flatten().filter(|cell| cell.chosen).filter_map(|steps| {
+        let view = prepared.view.cells.get(steps.cell.0)?.as_ref()?;
+        let cell = &matrix.cells[steps.cell.0];
+        Some(StatusCell {
+            cell: cell.name.clone(),
+            image: cell.image.to_string(),
+            status: view.status,
+            digest: view.expected,
+            tags: view.tags.clone(),
+            reasons: view.reasons.clone(),
+        })
+    });
+    let orphaned = prepared.orphans.iter().map(|orphan| report::StatusOrphan {
+        reference: orphan.reference.clone(),
+        digest: orphan.digest,
+        cell: orphan.cell.clone(),
+    });
+    StatusDocument { project: matrix.project.clone(), cells: cells.collect(), orphaned: orphaned.collect() }
+}
+
+/// `railyard explain`.
+pub fn explain(
+    arguments: &ProjectArguments,
+    cell: &str,
+    offline: bool,
+    format: DocumentFormat,
+) -> Result<(), Exit> {
+    let prepared = prepare(arguments, &Preparation { offline, ..Preparation::default() })?;
+    let matrix = &prepared.project.matrix;
+    let planned = || prepared.plan.cells.iter().flatten();
+    let found = planned().find(|steps| matrix.cells[steps.cell.0].name == cell).or_else(|| {
+        // One tag says as much as a cell's name.
+        planned().find(|steps| {
+            matrix.cells[steps.cell.0]
+                .references
+                .iter()
+                .any(|r| r.tag.as_deref() == Some(cell) || r.to_string() == cell)
+        })
+    });
+    let Some(steps) = found else {
+        let names = planned().map(|steps| matrix.cells[steps.cell.0].name.as_str());
+        let nearest = names.min_by_key(|name| strsim::damerau_levenshtein(name, cell));
+        let hint = nearest.map(|name| format!("\n  help: did you mean `{name}`?")).unwrap_or_default();
+        return Err(Exit::Usage(format!("error: there is no cell `{cell}`{hint}")));
+    };
+    let ingredients = Ingredients::of(matrix, &prepared.plan, &prepared.inputs(), steps);
+    let layers = ingredients.layers.iter().zip(&steps.artifacts).zip(&steps.places).map(
+        |((layer, artifact), place)| {
+            let record = match prepared.record(*place).or_else(|| prepared.record(*artifact)) {
+                Some(Record::Layer(record)) => Some(record),
+                _ => None,
+            };
+            let sharers = planned().filter(|other| other.chosen && other.artifacts.contains(artifact));
+            LayerExplained {
+                layer: layer.clone(),
+                blob: record.as_ref().and_then(|r| r.blob.as_ref()).map(|blob| blob.digest),
+                size: record.as_ref().and_then(|r| r.blob.as_ref()).map(|blob| blob.size),
+                shared_by: sharers
+                    .map(|other| matrix.cells[other.cell.0].name.clone())
+                    .filter(|name| *name != ingredients.cell)
+                    .collect(),
+            }
+        },
+    );
+    let view = prepared.view.cells.get(steps.cell.0).and_then(Option::as_ref);
+    let document = CellExplained {
+        layers: layers.collect(),
+        status: view.map(|view| view.status),
+        digest: view.and_then(|view| view.expected),
+        tags: view.map(|view| view.tags.clone()).unwrap_or_default(),
+        reasons: view.map(|view| view.reasons.clone()).unwrap_or_default(),
+        references: matrix.cells[steps.cell.0].references.iter().map(ToString::to_string).collect(),
+        checks: matrix.cells[steps.cell.0].checks.iter().map(|check| check.name.clone()).collect(),
+        ingredients,
+    };
+    match format {
+        DocumentFormat::Table => print(&report::explained(&document)),
+        DocumentFormat::Json => print(&json(&document)),
+    }
+}
