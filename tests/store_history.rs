@@ -46,6 +46,21 @@ fn a_store_of_the_first_format_keeps_its_records_and_gets_a_history() {
     assert_eq!(store.runs(10).unwrap()[0].id, "first");
 }
 
+#[test]
+fn a_new_store_can_be_opened_by_several_at_once() {
+    for _ in 0..20 {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path();
+        std::thread::scope(|scope| {
+            let open = || scope.spawn(|| Store::open(path).map(drop));
+            let threads: Vec<_> = (0..8).map(|_| open()).collect();
+            for thread in threads {
+                thread.join().unwrap().unwrap();
+            }
+        });
+    }
+}
+
 fn record_run(store: &Store, id: &str, change: impl FnOnce(&mut RunRow)) {
     let mut run = RunRow { id: id.into(), project: "t".into(), started: 1000, ..RunRow::default() };
     let number = store.begin_run(&run).unwrap();

@@ -24,10 +24,10 @@ pub struct RunDocument {
 
 /// Runs, newest first.
 pub fn runs(runs: &[RunRow], zone: &TimeZone) -> String {
-    let several = runs.iter().any(|run| run.project != runs[0].project);
-    let mut rows = vec![
-        vec!["RUN", "WHEN", "CELLS", "TIME", "SENT", "OUTCOME"].into_iter().map(str::to_owned).collect(),
-    ];
+    let Some(first) = runs.first() else { return "no run has been recorded yet\n".to_owned() };
+    let several = runs.iter().any(|run| run.project != first.project);
+    let header = ["RUN", "WHEN", "CELLS", "TIME", "SENT", "OUTCOME"];
+    let mut rows = vec![header.map(str::to_owned).to_vec()];
     for run in runs {
         let mut outcome = outcome(run).to_owned();
         if several {
@@ -37,7 +37,7 @@ pub fn runs(runs: &[RunRow], zone: &TimeZone) -> String {
             run.id.clone(),
             minute(run.started, zone),
             format!("{}/{}/{}", run.built, run.current, run.failed),
-            took(run).map_or_else(|| "-".to_owned(), seconds),
+            took(run).map_or_else(|| "-".to_owned(), brief),
             bytes(run.sent),
             outcome,
         ]);
@@ -50,44 +50,38 @@ pub fn runs(runs: &[RunRow], zone: &TimeZone) -> String {
 
 /// Changes of cells, newest first.
 pub fn changes(changes: &[CellChange], zone: &TimeZone) -> String {
-    let mut text = String::new();
-    if changes.is_empty() {
-        text.push_str("nothing has changed since the history began; --all shows each run\n");
-    }
-    let one = changes.iter().all(|change| change.cell.cell == changes[0].cell.cell);
-    if let (true, Some(change)) = (one, changes.first()) {
-        let _ = writeln!(text, "{} of {}\n", change.cell.cell, change.project);
-    }
-    let header = ["WHEN", "RUN", "OUTCOME", "DIGEST"];
-    let mut rows = vec![header.iter().map(|title| (*title).to_owned()).collect::<Vec<_>>()];
+    let Some(first) = changes.first() else {
+        return "nothing has changed since the history began; --all shows each run\n".to_owned();
+    };
+    let one = changes.iter().all(|c| (&c.cell.cell, &c.project) == (&first.cell.cell, &first.project));
+    let mut text = if one { format!("{} of {}\n\n", first.cell.cell, first.project) } else { String::new() };
+    let mut rows = vec![["WHEN", "RUN", "OUTCOME", "DIGEST"].map(str::to_owned).to_vec()];
     for change in changes {
         let cell = &change.cell;
+        let digest = cell.digest.filter(|_| matches!(cell.outcome.as_str(), "built" | "current"));
         rows.push(vec![
             minute(change.started, zone),
             change.run.clone(),
             cell.outcome.clone(),
-            digests(
-                cell.previous,
-                cell.digest.filter(|_| matches!(cell.outcome.as_str(), "built" | "current")),
-            ),
+            digests(cell.previous, digest),
         ]);
     }
-    let table = columns(&rows, &[]);
-    let mut lines = table.lines();
-    for line in lines.next().filter(|_| !changes.is_empty()).into_iter() {
-        let _ = writeln!(text, "{line}");
-    }
-    for (line, change) in lines.zip(changes) {
-        let _ = writeln!(text, "{line}");
-        let cell = &change.cell;
-        if !one {
-            let _ = writeln!(text, "    {}", shorten(&cell.cell, WIDTH - 4));
-        }
-        for note in [&cell.reason, &cell.failure].into_iter().flatten() {
-            indented(&mut text, note);
-        }
-    }
+    let notes = changes.iter().map(|change| {
+        let name = (!one).then(|| format!("{} of {}", change.cell.cell, change.project));
+        name.into_iter().chain(change.cell.reason.clone()).chain(change.cell.failure.clone()).collect()
+    });
+    annotated(&mut text, &columns(&rows, &[]), notes);
     text
+}
+
+/// The lines of a table, each with its notes beneath it; the first is the header.
+fn annotated(text: &mut String, table: &str, notes: impl Iterator<Item = Vec<String>>) {
+    for (line, notes) in table.lines().zip(std::iter::once(Vec::new()).chain(notes)) {
+        let _ = writeln!(text, "{line}");
+        for line in notes.iter().flat_map(|note| note.lines()) {
+            let _ = writeln!(text, "    {}", shorten(line, WIDTH - 4));
+        }
+    }
 }
 
 /// A run: its sums and its steps.
@@ -134,15 +128,8 @@ pub fn run(document: &RunDocument, zone: &TimeZone) -> String {
         ]);
     }
     text.push('\n');
-    let table = columns(&rows, &[0, 1, 2]);
-    let mut lines = table.lines();
-    text.extend(lines.next().map(|line| format!("{line}\n")));
-    for (line, step) in lines.zip(steps) {
-        let _ = writeln!(text, "{line}");
-        if let Some(failure) = &step.failure {
-            indented(&mut text, failure);
-        }
-    }
+    let notes = steps.iter().map(|step| step.failure.iter().cloned().collect());
+    annotated(&mut text, &columns(&rows, &[0, 1, 2]), notes);
     text
 }
 
@@ -155,7 +142,7 @@ fn took(run: &RunRow) -> Option<f64> {
     Some((run.ended? - run.started) as f64 / 1e3)
 }
 
-/// A step's duration: many are shorter than what is worth saying of a run.
+/// A duration that may be a few milliseconds.
 fn brief(duration: f64) -> String {
     if duration < 0.05 { format!("{:.0} ms", duration * 1e3) } else { seconds(duration) }
 }
@@ -167,12 +154,6 @@ fn digests(previous: Option<Digest>, digest: Option<Digest>) -> String {
         (None, Some(new)) => format!("new {}", new.short()),
         (Some(old), None) => format!("stays {}", old.short()),
         (None, None) => "-".to_owned(),
-    }
-}
-
-fn indented(text: &mut String, note: &str) {
-    for line in note.lines() {
-        let _ = writeln!(text, "    {}", shorten(line, WIDTH - 4));
     }
 }
 
@@ -188,7 +169,7 @@ fn columns(rows: &[Vec<String>], right: &[usize]) -> String {
             let width = widths[column];
             if column + 1 == count {
                 let used = line.chars().count();
-                line.push_str(&shorten(cell, WIDTH.saturating_sub(used).max(20)));
+                line.push_str(&shorten(cell, WIDTH.saturating_sub(used).max(24)));
             } else if right.contains(&column) {
                 let _ = write!(line, "{cell:>width$}  ");
             } else {
@@ -268,4 +249,79 @@ fn instant(millis: i64) -> String {
 
 fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("JSON values are printable") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn zone() -> TimeZone {
+        TimeZone::fixed(jiff::tz::offset(2))
+    }
+
+    fn row(id: &str, outcome: Option<&str>) -> RunRow {
+        RunRow {
+            id: id.into(),
+            project: "acme".into(),
+            started: 1_763_700_000_123,
+            ended: outcome.map(|_| 1_763_700_725_123),
+            outcome: outcome.map(str::to_owned),
+            built: 12,
+            current: 10_000,
+            failed: 3,
+            sent: 302_100_000,
+            ..RunRow::default()
+        }
+    }
+
+    #[test]
+    fn runs_stay_within_a_hundred_columns_in_the_given_zone() {
+        let rows = [row("20251121T044000Z-419430", Some("failed")), row("20251121T044000Z-31", None)];
+        let text = runs(&rows, &zone());
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(
+            lines[1],
+            "20251121T044000Z-419430  2025-11-21 06:40+02:00  12/10000/3  12 m 05 s  302.1 MB  failed"
+        );
+        assert_eq!(
+            lines[2],
+            "20251121T044000Z-31      2025-11-21 06:40+02:00  12/10000/3          -  302.1 MB  interrupted or killed"
+        );
+        assert!(lines[1].chars().count() <= WIDTH);
+    }
+
+    fn change(outcome: &str, previous: Option<&[u8]>, digest: Option<&[u8]>) -> CellChange {
+        let cell = crate::store::CellRow {
+            cell: "app[n=1]".into(),
+            outcome: outcome.into(),
+            previous: previous.map(Digest::of),
+            digest: digest.map(Digest::of),
+            failure: (outcome == "failed").then(|| "first\nsecond".to_owned()),
+            ..crate::store::CellRow::default()
+        };
+        CellChange { run: "r".into(), project: "acme".into(), started: 0, cell }
+    }
+
+    #[test]
+    fn a_cell_shows_old_and_new_digests_and_why_it_failed() {
+        let list = [
+            change("failed", Some(b"b"), Some(b"c")),
+            change("built", Some(b"a"), Some(b"b")),
+            change("built", None, Some(b"a")),
+        ];
+        let text = changes(&list, &zone());
+        let short = |bytes: &[u8]| Digest::of(bytes).short();
+        let expected = [
+            "app[n=1] of acme".to_owned(),
+            String::new(),
+            "WHEN                    RUN  OUTCOME  DIGEST".to_owned(),
+            format!("1970-01-01 02:00+02:00  r    failed   stays {}", short(b"b")),
+            "    first".to_owned(),
+            "    second".to_owned(),
+            format!("1970-01-01 02:00+02:00  r    built    {} -> {}", short(b"a"), short(b"b")),
+            format!("1970-01-01 02:00+02:00  r    built    new {}", short(b"a")),
+        ];
+        assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+        assert_eq!(changes(&[], &zone()).lines().count(), 1);
+    }
 }

@@ -10,9 +10,9 @@ use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::oci::{Digest, Hasher};
 pub use history::{CellChange, CellRow, RunGuard, RunNumber, RunRow, StepCost, StepRow};
@@ -66,6 +66,9 @@ const FIRST_TABLES: &str = "
     ) WITHOUT ROWID;
 ";
 
+/// How long another process may hold the database.
+const PATIENCE: Duration = Duration::from_secs(30);
+
 /// Blobs, records and layer indexes under one directory.
 pub struct Store {
     root: PathBuf,
@@ -87,10 +90,8 @@ impl Store {
         }
         let path = root.join("store.sqlite");
         let database = Connection::open(&path).map_err(database("open"))?;
-        database.busy_timeout(Duration::from_secs(30)).map_err(self::database("configure"))?;
-        database
-            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;")
-            .map_err(self::database("configure"))?;
+        database.busy_timeout(PATIENCE).map_err(self::database("configure"))?;
+        configure(&database).map_err(self::database("configure"))?;
         database.set_prepared_statement_cache_capacity(64);
         let store = Self { root: root.to_owned(), database: Mutex::new(database) };
         store.migrate()?;
@@ -268,6 +269,22 @@ impl Store {
             .and_then(|mut s| s.execute(params![blob.as_bytes(), diff_id.as_bytes(), entries]))
             .map_err(database("write an index"))?;
         Ok(())
+    }
+}
+
+/// Turns the write-ahead log on. SQLite does not wait for another process that does the same.
+fn configure(database: &Connection) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match database.execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL;") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && begun.elapsed() < PATIENCE =>
+            {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            result => return result,
+        }
     }
 }
 
