@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::exit::{Exit, print, say};
 use super::load::{Loaded, Project, open, write_lock};
 use super::settings::{cpus, created, secrets};
-use super::world::{World, pinner, runtime, world};
+use super::world::{World, interruptible, pinner, runtime, world};
 use super::{BuildArguments, Progress, ProjectArguments, versions};
 use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
@@ -90,7 +90,7 @@ async fn build_async(
     let mut project = loaded.expand()?;
     let world = world(arguments, &project.manifest)?;
     let limits = limits(&project, build.jobs);
-    complete_lock(&mut project, &world, build.locked, limits.transfers).await?;
+    interruptible(complete_lock(&mut project, &world, build.locked, limits.transfers)).await?;
     let created = created()?;
     let layouts = super::plan::layouts(&project)?;
     let delivery = Delivery { push: build.push, load: build.load, checks: !build.no_checks };
