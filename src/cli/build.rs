@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 use super::exit::{Exit, print, say};
 use super::load::{Loaded, Project, open, write_lock};
 use super::settings::{cpus, created, secrets};
-use super::world::{LockUse, World, complete_lock, freshness, runtime, world};
+use super::world::{LockUse, World, complete_lock, freshness, interruptible, runtime, world};
 use super::{BuildArguments, Progress, ProjectArguments, versions};
 use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
@@ -94,7 +94,7 @@ async fn build_async(
     let world = world(arguments, &project.manifest)?;
     let limits = limits(&project, build.jobs);
     let usage = if build.locked { LockUse::Refuse } else { LockUse::Complete };
-    complete_lock(&mut project, &world, usage, limits.transfers).await?;
+    interruptible(complete_lock(&mut project, &world, usage, limits.transfers)).await?;
     let created = created()?;
     let layouts = super::prepared::layouts(&project)?;
     let delivery = Delivery { push: build.push, load: build.load, checks: !build.no_checks };

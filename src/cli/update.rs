@@ -5,14 +5,14 @@ use std::fmt::Write as _;
 
 use super::exit::{Exit, print, say};
 use super::load::{Loaded, Project, open, write_lock};
-use super::world::{pinner, runtime, world};
+use super::world::{interruptible, pinner, runtime, world};
 use super::{ProjectArguments, UpdateArguments, versions};
 use crate::lock::{Lock, LockedVersions};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Query, subject};
 use crate::run::External;
 
 /// Cells that are named before the rest is counted.
-const NAMED: usize = 4;
+const NAMED: usize = 3;
 
 /// `railyard update`.
 pub fn update(arguments: &ProjectArguments, update: &UpdateArguments) -> Result<(), Exit> {
@@ -57,10 +57,9 @@ async fn moved(
     });
     lock.downloads.retain(|url, _| !(external.downloads.contains_key(url) && names.download(url, &tools)));
     let world = world(arguments, &project.manifest)?;
-    pinner(&world, 8)
-        .complete(&external, &mut lock, &project.matrix.platform)
-        .await
-        .map_err(|errors| Exit::steps(&errors))?;
+    let pinner = pinner(&world, 8);
+    let completed = pinner.complete(&external, &mut lock, &project.matrix.platform);
+    interruptible(async { completed.await.map_err(|errors| Exit::steps(&errors)) }).await?;
     // Entries that nothing uses any more go only when everything was looked at.
     if update.names.is_empty() && arguments.only.is_empty() {
         lock.images.retain(|reference, _| external.images.contains_key(reference));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::exit::{Exit, say};
 use super::load::{Loaded, write_lock};
-use super::world::registry;
+use super::world::{interruptible, registry};
 use crate::discover::Discoverer;
 use crate::engine::DockerEngine;
 use crate::lock::LockedVersions;
@@ -77,11 +77,15 @@ pub async fn look_up(
         platform: manifest.project.platform.clone(),
         directory: directory.to_owned(),
     };
+    let engine = discoverer.engine.clone();
     let discoverer = &discoverer;
     let asked = queries.iter().map(|query| async move { (query, discoverer.find(query).await) });
     let mut found = BTreeMap::new();
     let mut errors = Vec::new();
-    for (query, result) in futures_util::future::join_all(asked).await {
+    let answers = interruptible(async { Ok(futures_util::future::join_all(asked).await) }).await;
+    // A container whose answer nobody waits for any more is on its way out.
+    engine.settle().await;
+    for (query, result) in answers? {
         match result {
             Ok(selected) => {
                 if let Some((count, example)) = selected.skipped {

@@ -143,6 +143,17 @@ pub async fn complete_lock(
     Ok(())
 }
 
+/// Carries work out until it ends, or Ctrl-C ends it.
+///
+/// # Errors
+/// Those of the work; [`Exit::Interrupted`].
+pub async fn interruptible<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
+    tokio::select! {
+        result = work => result,
+        _ = tokio::signal::ctrl_c() => Err(Exit::Interrupted),
+    }
+}
+
 /// The runtime of a command.
 ///
 /// # Errors

@@ -39,7 +39,7 @@ fn a_base_that_moved_changes_nothing_until_update_says_so() {
     assert_eq!(same.digests(), first.digests());
     assert_eq!(project.read("builds.lock"), lock);
 
-    let line = format!("moved    {base}\n         {old}\n      -> {new}\n");
+    let line = format!("moved    {base}\n         {old}\n      -> {new}\n         touches 1 cell: app\n");
     assert_eq!(project.run(&["update", "--dry-run"]).code(0).out, line);
     assert_eq!(project.read("builds.lock"), lock, "--dry-run writes nothing");
     assert_eq!(project.run(&["update", "source"]).code(0).out, "nothing has moved\n");
@@ -65,7 +65,12 @@ fn update_drops_what_nothing_uses_and_adds_what_is_new() {
     push_layer(&layer(&project), &project.fill("$REPO/source:2"));
     let added = digest(&project.fill("$REPO/source:2")).unwrap();
     let ended = project.run(&["update"]).code(0);
-    assert_eq!(ended.out, project.fill(&format!("removed  {source}\nadded    $REPO/source:2 {added}\n")));
+    assert_eq!(
+        ended.out,
+        project.fill(&format!(
+            "removed  {source}\nadded    $REPO/source:2 {added}\n         touches 1 cell: app\n"
+        ))
+    );
     assert!(!project.read("builds.lock").contains("source:1"));
 }
 

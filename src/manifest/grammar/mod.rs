@@ -3,8 +3,10 @@
 //! The one source of truth for names of keys: [`super::shape`] checks documents against it, the
 //! decoders may only ask for keys that stand here, and the JSON Schema is generated from it.
 
+mod axis;
 mod tables;
 
+pub(super) use axis::{AXIS, AXIS_VALUE, TOOL_VERSION, VERSION_SOURCE};
 pub(super) use tables::*;
 
 /// What a value may be.

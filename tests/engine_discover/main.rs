@@ -1,0 +1,15 @@
+//! Discovered versions, moves of the lock, and locks that the world contradicts, on a real registry, a
+//! real npm and a real engine.
+//!
+//! `dev/env` names them. Nothing is skipped: without them every test fails.
+
+#![allow(clippy::unwrap_used)]
+
+mod artifact;
+mod contradicted;
+mod moves;
+mod server;
+mod sources;
+
+#[path = "../project/mod.rs"]
+mod project;
