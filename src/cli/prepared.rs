@@ -139,7 +139,7 @@ fn offline(arguments: &ProjectArguments, preparation: &Preparation) -> Result<Pr
 async fn online(arguments: &ProjectArguments, preparation: &Preparation) -> Result<Prepared, Exit> {
     let mut before = completed(arguments, &[]).await?;
     let world = world(arguments, &before.manifest)?;
-    complete(&mut before, &world).await?;
+    complete(&mut before, &world, LockUse::Borrow).await?;
     let mut project = match preparation.suppositions.as_slice() {
         [] => before,
         suppositions => {
@@ -149,7 +149,7 @@ async fn online(arguments: &ProjectArguments, preparation: &Preparation) -> Resu
             project.lock = before.lock.clone();
             project.lock.versions = locked.versions;
             suppose_lock(&mut project, suppositions)?;
-            complete(&mut project, &world).await?;
+            complete(&mut project, &world, LockUse::Suppose).await?;
             let layouts = layouts(&before)?;
             let created = created()?;
             let inputs = inputs(&before, &layouts, created.as_deref());
@@ -189,9 +189,9 @@ fn suppose_lock(project: &mut Project, suppositions: &[Supposition]) -> Result<(
     Ok(())
 }
 
-async fn complete(project: &mut Project, world: &World) -> Result<(), Exit> {
+async fn complete(project: &mut Project, world: &World, usage: LockUse) -> Result<(), Exit> {
     let transfers = super::build::limits(project, None).transfers;
-    complete_lock(project, world, LockUse::Borrow, transfers).await
+    complete_lock(project, world, usage, transfers).await
 }
 
 /// Asks the records, the cache repository and the registries.

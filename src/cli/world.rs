@@ -105,6 +105,8 @@ pub enum LockUse {
     Refuse,
     /// They are pinned for this command only.
     Borrow,
+    /// As [`LockUse::Borrow`]; what cannot be pinned stays open.
+    Suppose,
 }
 
 /// Adds to the lock what is missing.
@@ -135,7 +137,14 @@ pub async fn complete_lock(
     if project.lock != before && usage == LockUse::Complete {
         write_lock(&project.lock_path, &mut project.lock)?;
     }
-    let added = result.map_err(|errors| Exit::steps(&errors))?;
+    let added = match result {
+        Ok(added) => added,
+        Err(errors) if usage == LockUse::Suppose => {
+            errors.iter().for_each(|error| say(&format!("note: {}", error.message)));
+            return Ok(());
+        }
+        Err(errors) => return Err(Exit::steps(&errors)),
+    };
     let word = if usage == LockUse::Complete { "locked" } else { "looked up, not locked yet:" };
     for line in added {
         say(&format!("{word} {line}"));

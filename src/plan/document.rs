@@ -161,6 +161,9 @@ pub struct View {
     pub what_if: Option<WhatIf>,
 }
 
+/// Why a step runs of which nothing more is known.
+pub const UNRECORDED: &str = "no result of these inputs is recorded";
+
 /// Why a step is run, reused or skipped.
 fn reason(id: StepId, step: &Step, action: Action, view: &View) -> String {
     match action {
@@ -173,7 +176,7 @@ fn reason(id: StepId, step: &Step, action: Action, view: &View) -> String {
                 reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
             }
             (_, StepKind::Push(_) | StepKind::Load(_) | StepKind::Tag(_)) => "delivery".into(),
-            _ => "no result of these inputs is recorded".into(),
+            _ => UNRECORDED.into(),
         },
     }
 }

@@ -18,7 +18,7 @@ mod step;
 pub use action::{Action, Actions, Anew, Known, critical_path, priorities};
 pub use builder::{Inputs, plan};
 pub use document::{
-    CellDocument, InputsDocument, PLAN_SCHEMA, PlanDocument, StepDocument, Totals, View, WhatIf,
+    CellDocument, InputsDocument, PLAN_SCHEMA, PlanDocument, StepDocument, Totals, UNRECORDED, View, WhatIf,
 };
 pub use drift::{Planned, PlannedError};
 pub use durations::{Durations, Group, Measure, Measured, Wanted, delivery_name, step_command, step_name};

@@ -4,12 +4,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::estimate;
-use crate::plan::{Action, PlanDocument, StepDocument};
+use crate::plan::{Action, PlanDocument, StepDocument, UNRECORDED, WhatIf};
 
 /// Cells and distinct steps for people.
 pub fn table(plan: &PlanDocument) -> String {
     let mut text = String::new();
     let _ = writeln!(text, "{} for {}", plan.project, plan.platform);
+    if let Some(supposed) = &plan.what_if {
+        what_if(&mut text, supposed);
+    }
     let _ = writeln!(text, "\nCELLS");
     for cell in plan.cells.iter() {
         let reference = cell.references.first().map(String::as_str).unwrap_or("-");
@@ -19,7 +22,17 @@ pub fn table(plan: &PlanDocument) -> String {
             Action::Skip => "skip",
         };
         let note = if cell.chosen { "" } else { "  (needed by others)" };
-        let _ = writeln!(text, "{action}  {}  {reference}{note}", cell.name);
+        match cell.status {
+            None => {
+                let _ = writeln!(text, "{action:<5}  {}  {reference}{note}", cell.name);
+            }
+            Some(status) => {
+                let _ = writeln!(text, "{:<8} {}  {reference}{note}", status.name(), cell.name);
+            }
+        }
+        for reason in &cell.reasons {
+            let _ = writeln!(text, "         {reason}");
+        }
     }
     let _ = writeln!(text, "\nSTEPS");
     let mut shown: Vec<&StepDocument> = plan
@@ -36,6 +49,9 @@ pub fn table(plan: &PlanDocument) -> String {
         };
         let pending = if step.provisional { "  (not locked yet)" } else { "" };
         let _ = writeln!(text, "{action:<5}  {:<8}  x{:<4} {}{pending}", step.kind, step.asked, step.label);
+        if step.action == Action::Run && !step.provisional && step.reason != UNRECORDED {
+            let _ = writeln!(text, "                       {}", step.reason);
+        }
     }
     let totals = &plan.totals;
     let _ = writeln!(text, "\nTOTALS");
@@ -57,6 +73,23 @@ pub fn table(plan: &PlanDocument) -> String {
     }
     let _ = writeln!(text, "\nestimate: {}", estimate(&plan.estimate));
     text
+}
+
+/// What supposed changes touch.
+fn what_if(text: &mut String, supposed: &WhatIf) {
+    let _ = writeln!(text, "\nIF {}", supposed.changes.join(" and "));
+    let _ = writeln!(
+        text,
+        "{} cells would be other images, {} would come, {} would go, {} would stay",
+        supposed.changed.len(),
+        supposed.added.len(),
+        supposed.removed.len(),
+        supposed.untouched
+    );
+    let lists = [("change", &supposed.changed), ("come", &supposed.added), ("go", &supposed.removed)];
+    for (word, cell) in lists.iter().flat_map(|(word, cells)| cells.iter().map(move |cell| (word, cell))) {
+        let _ = writeln!(text, "{word:<8} {cell}");
+    }
 }
 
 fn rank(kind: &str) -> u8 {
