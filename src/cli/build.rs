@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::exit::{Exit, print, say};
-use super::load::{Project, load, write_lock};
+use super::load::{Project, load, warn, write_lock};
 use super::settings::{cpus, created, secrets, store_path};
 use super::{BuildArguments, Progress, ProjectArguments};
 use crate::engine::{DockerEngine, Engine, PullCredentials};
@@ -131,6 +131,7 @@ pub fn build(arguments: &ProjectArguments, build: &BuildArguments) -> Result<(),
     let outputs = outputs(build)?;
     let reports = reports(build)?;
     let project = load(arguments)?;
+    warn(&project);
     if build.push && project.manifest.project.repository.is_none() && arguments.repository.is_none() {
         return Err(Exit::Usage(
             "error: there is no repository to push to\n  help: set `repository` under `[project]`, or give --repository".into(),

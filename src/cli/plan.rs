@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::exit::{Exit, print};
-use super::load::{Project, load, load_as};
+use super::load::{Project, load, load_as, warn};
 use super::settings::store_path;
 use super::{PlanFormat, ProjectArguments};
 use crate::oci::Digest;
@@ -14,6 +14,7 @@ use crate::{report, run};
 /// `railyard check`.
 pub fn check(arguments: &ProjectArguments, plain: bool) -> Result<(), Exit> {
     let project = load_as(arguments, plain)?;
+    warn(&project);
     print(&format!(
         "{}: {} images, {} cells, no mistakes\n",
         arguments.file.display(),
@@ -32,6 +33,7 @@ pub fn schema() -> Result<(), Exit> {
 /// `railyard plan`.
 pub fn plan(arguments: &ProjectArguments, offline: bool, format: PlanFormat) -> Result<(), Exit> {
     let project = load(arguments)?;
+    warn(&project);
     let layouts = layouts(&project)?;
     let created = super::settings::created()?;
     let inputs = Inputs {

@@ -20,6 +20,17 @@ pub struct Matrix {
     pub cells: Vec<Cell>,
     /// The distinct layers that cells list.
     pub layers: Vec<ConcreteLayer>,
+    /// What rules of level `warn` say, in the order of the rules.
+    pub warnings: Vec<Warning>,
+}
+
+/// What a rule says of some cells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The message.
+    pub text: String,
+    /// The cells that it is about, in order.
+    pub cells: Vec<CellId>,
 }
 
 /// Position of a cell in [`Matrix::cells`].
@@ -53,6 +64,8 @@ pub struct Cell {
     pub config: Arc<ConfigSpec>,
     /// Checks of the finished image.
     pub checks: Vec<Arc<ConcreteCheck>>,
+    /// Whether it has the built-in check `abi`.
+    pub abi: bool,
     /// Where its image is defined.
     pub at: Location,
 }

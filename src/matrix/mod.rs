@@ -7,6 +7,7 @@ mod cell;
 mod context;
 mod expand;
 mod product;
+mod rules;
 mod select;
 mod template;
 

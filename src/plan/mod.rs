@@ -11,5 +11,5 @@ mod step;
 pub use action::{Action, Actions, Known, critical_path, priorities};
 pub use builder::{Inputs, plan};
 pub use document::{CellDocument, PLAN_SCHEMA, PlanDocument, StepDocument, Totals};
-pub use key::KEY_VERSION;
+pub use key::{ABI_VERSION, KEY_VERSION};
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};

@@ -53,10 +53,12 @@ pub async fn known_records(
         let wanted: Vec<StepId> = plan
             .steps()
             .filter(|(id, step)| {
-                let shared = matches!(
-                    step.kind,
-                    StepKind::Assemble(_) | StepKind::Artifact(_) | StepKind::Setup { .. }
-                );
+                let shared = match step.kind {
+                    StepKind::Assemble(_) | StepKind::Artifact(_) | StepKind::Setup { .. } => true,
+                    // What is not made yet has not been checked.
+                    StepKind::Abi(_) => plan.needs(*id).iter().all(|n| actions.of(*n) == Action::Reuse),
+                    _ => false,
+                };
                 shared && actions.of(*id) == Action::Run && !asked.contains(&step.key)
             })
             .map(|(id, _)| id)

@@ -1,5 +1,6 @@
 //! Carries a plan out: a pure schedule, a dispatcher on tokio, the steps themselves.
 
+mod abi;
 mod archive;
 mod assemble;
 mod blobs;
@@ -9,6 +10,7 @@ mod dispatcher;
 mod download;
 mod error;
 mod images;
+mod inspect;
 mod known;
 mod log;
 mod make;

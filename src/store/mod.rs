@@ -1,4 +1,4 @@
-//! The local store: blobs in an OCI image layout, records and layer indexes in SQLite.
+//! The local store: blobs in an OCI image layout; records, layer indexes and facts of files in SQLite.
 //!
 //! Blobs are written through temporary files and renamed, so that a killed process leaves no half
 //! of one. Two processes may share a store. Main type: [`Store`].
@@ -49,7 +49,8 @@ pub enum StoreError {
     },
 }
 
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE records (
         key BLOB PRIMARY KEY,
         value TEXT NOT NULL,
@@ -60,9 +61,16 @@ const MIGRATIONS: &[&str] = &["
         diff_id BLOB NOT NULL,
         entries BLOB NOT NULL
     ) WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE facts (
+        content BLOB PRIMARY KEY,
+        value BLOB NOT NULL
+    ) WITHOUT ROWID;
+",
+];
 
-/// Blobs, records and layer indexes under one directory.
+/// Blobs, records, layer indexes and facts of files under one directory.
 pub struct Store {
     root: PathBuf,
     database: Mutex<Connection>,
@@ -264,6 +272,44 @@ impl Store {
             .map_err(database("write an index"))?;
         Ok(())
     }
+
+    /// The encoded facts of files by the hash of their content; those that are not there are left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn facts(&self, contents: &[Digest]) -> Result<Vec<(Digest, Vec<u8>)>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection
+            .prepare_cached("SELECT value FROM facts WHERE content = ?1")
+            .map_err(database("look up facts"))?;
+        let mut found = Vec::new();
+        for content in contents {
+            let value: Option<Vec<u8>> = statement
+                .query_row(params![content.as_bytes()], |row| row.get(0))
+                .optional()
+                .map_err(database("look up facts"))?;
+            found.extend(value.map(|value| (*content, value)));
+        }
+        Ok(found)
+    }
+
+    /// Writes the encoded facts of files, all or none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn put_facts(&self, facts: &[(Digest, Vec<u8>)]) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction().map_err(database("write facts"))?;
+        {
+            let mut statement = transaction
+                .prepare_cached("INSERT OR REPLACE INTO facts (content, value) VALUES (?1, ?2)")
+                .map_err(database("write facts"))?;
+            for (content, value) in facts {
+                statement.execute(params![content.as_bytes(), value]).map_err(database("write facts"))?;
+            }
+        }
+        transaction.commit().map_err(database("write facts"))
+    }
 }
 
 fn file(action: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
@@ -288,12 +334,14 @@ mod tests {
             let store = Store::open(directory.path()).unwrap();
             store.put_record(&key, &record).unwrap();
             store.put_index(&key, &key, b"entries").unwrap();
+            store.put_facts(&[(key, b"facts".to_vec())]).unwrap();
             store.put_bytes(b"blob").unwrap()
         };
         let store = Store::open(directory.path()).unwrap();
         assert_eq!(store.blob(digest).unwrap().unwrap(), b"blob");
         assert_eq!(store.record(&key).unwrap().unwrap(), record);
         assert_eq!(store.index(&key).unwrap().unwrap().1, b"entries");
+        assert_eq!(store.facts(&[digest, key]).unwrap(), [(key, b"facts".to_vec())]);
         assert_eq!(store.record(&digest).unwrap(), None);
     }
 
