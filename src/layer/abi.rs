@@ -276,6 +276,21 @@ fn needs(missing: &[&String], offered: Option<&Vec<String>>) -> Vec<Need> {
     families.into_iter().map(need).collect()
 }
 
+impl Unmet {
+    /// Whether it says all that another says, and more, or `before` it the same.
+    fn covers(&self, other: &Self, before: bool) -> bool {
+        let newer = |need: &Need| {
+            let (family, numbers) = parts(&need.version);
+            self.needs
+                .iter()
+                .map(|own| parts(&own.version))
+                .any(|(own, version)| own == family && (version > numbers || (version == numbers && before)))
+        };
+        let alike = self.in_base == other.in_base && self.library.is_some() && other.library.is_some();
+        alike && other.needs.iter().all(newer)
+    }
+}
+
 impl Problem {
     /// What is worse is greater: that it cannot run at all, then by what is needed.
     fn gravity(&self) -> (u8, Vec<u32>) {
@@ -304,7 +319,16 @@ impl fmt::Display for Problem {
                 write!(f, "needs the dynamic linker `{path}`, which the image does not have")
             }
             Self::Libraries(unmet) => {
-                let words: Vec<String> = unmet.iter().map(ToString::to_string).collect();
+                let missing: Vec<String> =
+                    unmet.iter().filter(|unmet| unmet.library.is_none()).map(ToString::to_string).collect();
+                let old = unmet.iter().enumerate().filter(|(at, one)| {
+                    let covers = |(other, by): (usize, &Unmet)| other != *at && by.covers(one, other < *at);
+                    one.library.is_some() && !unmet.iter().enumerate().any(covers)
+                });
+                let mut words: Vec<String> = old.map(|(_, unmet)| format!("needs {unmet}")).collect();
+                if !missing.is_empty() {
+                    words.push(format!("needs {}, which the image does not have", missing.join(", ")));
+                }
                 f.write_str(&words.join(", and "))
             }
         }
@@ -317,13 +341,13 @@ impl fmt::Display for Unmet {
         let versions = versions.join(" and ");
         let Some(library) = &self.library else {
             let versions = if versions.is_empty() { versions } else { format!(" ({versions})") };
-            return write!(f, "needs `{}`{versions}, which the image does not have", self.soname);
+            return write!(f, "`{}`{versions}", self.soname);
         };
         let owner = if self.in_base { "the base".to_owned() } else { format!("`{library}`") };
         let offered: Vec<&str> = self.needs.iter().filter_map(|need| need.offered.as_deref()).collect();
         match offered.is_empty() {
-            true => write!(f, "needs {versions}, which {owner} does not offer"),
-            false => write!(f, "needs {versions}, {owner} offers up to {}", offered.join(" and ")),
+            true => write!(f, "{versions}, which {owner} does not offer"),
+            false => write!(f, "{versions}, {owner} offers up to {}", offered.join(" and ")),
         }
     }
 }

@@ -58,14 +58,7 @@ impl SystemFiles {
     /// What they say.
     pub fn read(&self, known: &KnownFacts) -> System {
         let elf = |file: &Option<TreeFile>| file.as_ref().and_then(|file| file.elf(known));
-        let libc = self.libc.as_ref().map(|file| {
-            let defined = file.elf(known).and_then(|libc| newest(&libc.defined, "GLIBC"));
-            match defined {
-                Some(version) => version.replace("GLIBC_", "glibc "),
-                None if file.path.file_name().starts_with(b"ld-musl-") => "musl".to_owned(),
-                None => "an unknown C library".to_owned(),
-            }
-        });
+        let libc = self.libc.as_ref().map(|file| libc_name(file, known));
         System {
             os: self.os.as_ref().and_then(|file| os_name(file.text(known)?)),
             libc,
@@ -80,6 +73,22 @@ impl SystemFiles {
         let lines = self.configuration.iter().filter_map(|file| file.text(known)).flat_map(str::lines);
         let lines = lines.map(|line| line.split('#').next().unwrap_or("").trim());
         lines.filter(|line| line.starts_with('/')).filter_map(|line| TreePath::parse(line).ok()).collect()
+    }
+}
+
+/// The C library with its release: by the file's name (`libc-2.31.so`, before glibc 2.34), else by the
+/// newest version that it defines, as not every release before that defined one of its own.
+fn libc_name(file: &TreeFile, known: &KnownFacts) -> String {
+    let name = String::from_utf8_lossy(file.path.file_name());
+    if let Some(release) = name.strip_prefix("libc-").and_then(|rest| rest.strip_suffix(".so")) {
+        return format!("glibc {release}");
+    }
+    if name.starts_with("ld-musl-") {
+        return "musl".to_owned();
+    }
+    match file.elf(known).and_then(|libc| newest(&libc.defined, "GLIBC")) {
+        Some(version) => version.replace("GLIBC_", "glibc "),
+        None => "an unknown C library".to_owned(),
     }
 }
 

@@ -98,7 +98,7 @@ fn rejected(
     let (image, _) = cells[said.cells[0].0];
     let message = format!("a rule rejects {}{more}: {}", shown.join(", "), said.text);
     Diagnostic::new("rejected-cell", rule.when.at, message)
-        .label("true for it")
+        .label("true for these")
         .also(manifest.images[image].id.at, "the image")
         .help("exclude the cell, or give its axes values that the rule lets pass")
 }

@@ -398,7 +398,7 @@ impl<'a> Builder<'a> {
         let mut key = self.key("abi");
         key.digest(&steps.build_id).number(u64::from(key::ABI_VERSION));
         let provisional = self.provisional(steps.assemble);
-        let label = || format!("abi {}", cell.name);
+        let label = || cell.name.clone();
         self.step(key.finish(), StepKind::Abi(id), Class::Cpu, provisional, &[steps.assemble], label)
     }
 

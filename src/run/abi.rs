@@ -29,7 +29,6 @@ struct Judged {
 }
 
 /// An image from which something came into a cell.
-#[derive(PartialEq)]
 struct Origin {
     /// `copied from` or `made in`.
     how: &'static str,
@@ -196,7 +195,8 @@ impl Worker {
         let mut origins = Vec::new();
         for layer in layers.into_iter().rev() {
             for origin in origins_of(&self.matrix.layers[layer.0].content) {
-                if origin.source != judged.base && !origins.contains(&origin) {
+                let known = |other: &Origin| other.source == origin.source;
+                if origin.source != judged.base && !origins.iter().any(known) {
                     origins.push(origin);
                 }
             }
