@@ -139,3 +139,78 @@ fn the_shipped_matrix_has_no_mistake() {
     let images = |name: &str| ended.out.lines().filter(|l| l.starts_with(&format!("build  {name}["))).count();
     assert_eq!((images("plugin"), images("serverless-base"), images("serverless")), (1, 12, 24));
 }
+
+#[test]
+fn an_unlisted_pair_of_the_shipped_matrix_is_warned_of() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = |name: &str| std::fs::read_to_string(root.join(name)).unwrap();
+    let project = Project::new(&text("builds.toml"));
+    std::fs::create_dir(project.path("matrices")).unwrap();
+    let matrix = text("matrices/serverless-plugin.toml");
+    project.write("matrices/serverless-plugin.toml", &matrix);
+    assert_eq!(project.run(&["check"]).code(0).err, "", "the shipped pairs are all listed");
+    let row = matrix.lines().find(|line| line.contains("name = \"ruby3.2\"")).unwrap();
+    let other = row.replace("node = \"nodejs18.x\"", "node = \"nodejs22.x\"");
+    project.write("matrices/serverless-plugin.toml", &matrix.replace(row, &other));
+    project.run(&["check"]).code(0).says(&[
+        "warning: `ruby3.2` with Node.js of `nodejs22.x` is no pair that is known to work",
+        "\n  in serverless-base[runtime=ruby3.2,harness=1.0.0], ",
+        " and 1 more\n",
+    ]);
+    project.write("matrices/serverless-plugin.toml", &matrix.replace("  \"ruby3.2 with nodejs18.x\",\n", ""));
+    project.run(&["check"]).code(0).says(&["warning: `ruby3.2` with Node.js of `nodejs18.x` is no pair"]);
+}
+
+const RULES: &str = r#"
+schema = 1
+[project]
+name = "acme"
+[axes.runtime]
+values = [{ name = "node18", retired = true }, { name = "node20", retired = true }, { name = "node22", retired = false }]
+[axes.n]
+values = ["1", "2"]
+[images.app]
+axes = ["runtime", "n"]
+base = "scratch"
+tags = ["{{ runtime }}-{{ n }}"]
+[images.plain]
+base = "scratch"
+tags = ["1"]
+[[rules]]
+when = "runtime.retired"
+level = "warn"
+message = "retired runtime"
+"#;
+
+#[test]
+fn warnings_of_rules_are_said_once_with_their_cells() {
+    let project = Project::new(RULES);
+    let all = "warning: retired runtime\n  in app[runtime=node18,n=1], app[runtime=node18,n=2], \
+               app[runtime=node20,n=1], app[runtime=node20,n=2]\n";
+    assert_eq!(project.run(&["check"]).code(0).err, all);
+    assert_eq!(project.run(&["plan", "--offline"]).code(0).err, all);
+    project.run(&["build"]).code(0).says(&[all]);
+    let chosen = project.run(&["plan", "--offline", "--only", "runtime=node20,n=2"]).code(0);
+    assert_eq!(chosen.err, "warning: retired runtime\n  in app[runtime=node20,n=2]\n");
+    assert_eq!(project.run(&["plan", "--offline", "--only", "runtime=node22"]).code(0).err, "");
+    let each = RULES.replace("\"retired runtime\"", "\"{{ runtime.name }} is retired\"");
+    project.write("builds.toml", &each);
+    let err = project.run(&["check"]).code(0).err;
+    assert_eq!(err.matches("warning: ").count(), 2, "{err}");
+    assert!(err.contains("warning: node20 is retired\n  in app[runtime=node20,n=1], app["), "{err}");
+}
+
+#[test]
+fn a_rule_that_rejects_is_a_mistake_until_the_cell_is_excluded() {
+    let project = Project::new(&RULES.replace("\"warn\"", "\"reject\""));
+    project.run(&["check"]).code(2).says(&[
+        "a rule rejects `app[runtime=node18,n=1]`",
+        "retired runtime",
+        "builds.toml:17:8",
+        "1 mistake in the manifest",
+    ]);
+    let text = project.read("builds.toml");
+    let excluded = text.replace("tags = [\"{{ ", "exclude = [{ runtime = \"node[12][80]\" }]\ntags = [\"{{ ");
+    project.write("builds.toml", &excluded);
+    project.run(&["check"]).code(0).prints(&["2 images, 3 cells"]);
+}

@@ -186,7 +186,7 @@ fn images_inherit_what_they_do_not_write() {
     let layers: Vec<&str> = image.layers.iter().map(|layer| layer.value.as_str()).collect();
     assert_eq!(layers, ["node", "harness-serverless", "serverless"]);
     let checks: Vec<&str> = image.checks.iter().map(|check| check.value.as_str()).collect();
-    assert_eq!(checks, ["smoke", "version"]);
+    assert_eq!(checks, ["abi", "smoke", "version"]);
     let env: Vec<(&str, &str)> = image.env.iter().map(|(n, t)| (n.as_str(), t.text.as_str())).collect();
     assert_eq!(
         env,

@@ -38,7 +38,7 @@ axes = ["runtime", "region"]
 base = { image = "base" }
 tags = ["{{ runtime }}-{{ region }}"]
 layers = ["region"]
-checks = ["smoke"]
+checks = ["abi", "smoke"]
 "#;
 
 fn plan(arguments: &[&str]) -> String {
@@ -219,6 +219,21 @@ fn shared_steps_are_distinct_once() {
     let steps = document["steps"].as_array().unwrap();
     let tool = steps.iter().find(|s| s["label"] == "tool: download tool").expect("the download is a step");
     assert_eq!(tool["asked"], 2);
+}
+
+#[test]
+fn the_built_in_check_stands_between_assembly_and_push() {
+    let document = document(&[]);
+    let steps = document["steps"].as_array().unwrap();
+    let of = |kind: &str| steps.iter().filter(|s| s["kind"] == kind).collect::<Vec<_>>();
+    assert_eq!((of("abi").len(), of("push").len()), (4, 6));
+    for abi in of("abi") {
+        assert_eq!(abi["class"], "cpu");
+        let [assemble] = abi["needs"].as_array().unwrap().as_slice() else { panic!("{abi}") };
+        assert_eq!(steps[assemble.as_u64().unwrap() as usize]["kind"], "assemble");
+        let push = of("push").into_iter().find(|push| push["label"] == abi["label"]).unwrap();
+        assert!(push["needs"].as_array().unwrap().contains(&abi["id"]), "{push}");
+    }
 }
 
 #[test]

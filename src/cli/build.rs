@@ -8,7 +8,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc;
 
 use super::exit::{Exit, print, say};
-use super::load::{Loaded, Project, open, write_lock};
+use super::load::{Loaded, Project, open, warn, write_lock};
 use super::settings::{cpus, created, secrets};
 use super::world::{LockUse, World, complete_lock, freshness, interruptible, runtime, world};
 use super::{BuildArguments, Progress, ProjectArguments, versions};
@@ -90,6 +90,7 @@ async fn build_async(
 ) -> Result<(), Exit> {
     versions::complete(&mut loaded, build.locked).await?;
     let mut project = loaded.expand()?;
+    warn(&project);
     let planned = build.plan.as_deref().map(|path| planned(path, arguments, &mut project)).transpose()?;
     let world = world(arguments, &project.manifest)?;
     let limits = limits(&project, build.jobs);

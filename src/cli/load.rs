@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::ProjectArguments;
-use super::exit::{Exit, colour};
+use super::exit::{Exit, colour, say};
 use crate::lock::Lock;
 use crate::manifest::{Diagnostic, Diagnostics, Manifest, Sources, imports, parse, render, render_plain};
 use crate::matrix::{Matrix, Overrides, Query, Selection, expand, queries};
@@ -124,6 +124,30 @@ impl Loaded {
         });
         let found = Diagnostics(problems.collect());
         Exit::Usage(shown(&self.manifest.sources, &found, self.plain))
+    }
+}
+
+/// How many cells a warning names.
+const NAMED: usize = 5;
+
+/// Says what rules warn of, as far as it is about chosen cells.
+pub fn warn(project: &Project) {
+    for warning in &project.matrix.warnings {
+        let cells: Vec<&str> = warning
+            .cells
+            .iter()
+            .filter(|cell| project.chosen[cell.0])
+            .map(|cell| project.matrix.cells[cell.0].name.as_str())
+            .collect();
+        if cells.is_empty() {
+            continue;
+        }
+        let more = match cells.len().saturating_sub(NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        let named = cells.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
+        say(&format!("warning: {}\n  in {named}{more}", warning.text));
     }
 }
 

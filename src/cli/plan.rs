@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::exit::{Exit, print, say};
-use super::load::load_as;
+use super::load::{load_as, warn};
 use super::prepared::{Preparation, prepare};
 use super::{PlanArguments, PlanFormat, ProjectArguments};
 use crate::plan::PlanDocument;
@@ -12,6 +12,7 @@ use crate::report;
 /// `railyard check`.
 pub fn check(arguments: &ProjectArguments, plain: bool) -> Result<(), Exit> {
     let project = load_as(arguments, plain)?;
+    warn(&project);
     print(&format!(
         "{}: {} images, {} cells, no mistakes\n",
         arguments.file.display(),
@@ -37,7 +38,9 @@ pub fn plan(arguments: &ProjectArguments, options: &PlanArguments) -> Result<(),
         force: options.force.clone(),
         suppositions: options.suppositions.iter().map(parse).collect::<Result<_, _>>()?,
     };
-    let document = prepare(arguments, &preparation)?.document()?;
+    let prepared = prepare(arguments, &preparation)?;
+    warn(&prepared.project);
+    let document = prepared.document()?;
     if let Some(path) = &options.out {
         keep(path, &document)?;
     }

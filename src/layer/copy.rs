@@ -1,10 +1,10 @@
 //! Copying paths out of an image, as `COPY --from` does.
 
 use std::collections::{BTreeMap, HashMap};
-use std::io::{BufRead, Read};
+use std::io::{BufRead, BufReader, Read};
 
 use super::artifact::ArtifactBuilder;
-use super::codec::{Tap, uncompress};
+use super::codec::{CHUNK, uncompress};
 use super::entry::{Entry, Kind, Meta, Placing};
 use super::spool::Content;
 use super::tree::Node;
@@ -199,13 +199,13 @@ fn find_source<'a>(tree: &Tree, image: &str, path: &'a str) -> Result<Source<'a>
 
 /// Reads ranges of a stream, in order.
 pub(crate) struct Ranges<R> {
-    stream: Tap<R>,
+    stream: BufReader<R>,
     at: u64,
 }
 
 impl<R: Read> Ranges<R> {
     pub fn new(stream: R) -> Self {
-        Self { stream: Tap::new(stream), at: 0 }
+        Self { stream: BufReader::with_capacity(CHUNK, stream), at: 0 }
     }
 
     /// Hands `size` bytes from `offset` on to `sink`; `offset` must not be before the end of the

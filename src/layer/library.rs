@@ -5,7 +5,7 @@ use super::{Tree, TreePath};
 use crate::oci::Digest;
 
 /// Where the dynamic loader looks, and where distributions put the libraries.
-const DIRECTORIES: [&str; 8] = [
+pub(crate) const DIRECTORIES: [&str; 8] = [
     "lib64",
     "usr/lib64",
     "lib/x86_64-linux-gnu",

@@ -2,6 +2,7 @@
 
 /// Every code that [`super::parse`] reports, with its meaning. Codes do not change between versions.
 pub const CODES: &[(&str, &str)] = &[
+    ("built-in-check", "a check has the name of one that is built in"),
     ("condition-syntax", "a `when` is no expression"),
     ("copy-destination", "several paths are copied to one name"),
     ("defined-twice", "two files define the same name or table"),

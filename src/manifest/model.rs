@@ -52,6 +52,8 @@ pub struct Manifest {
     pub images: Vec<Image>,
     /// `[checks.*]` in order of declaration.
     pub checks: Vec<Check>,
+    /// `[[rules]]` in order of declaration.
+    pub rules: Vec<Rule>,
 }
 
 /// `[project]`.
@@ -488,7 +490,7 @@ pub struct Image {
     pub zip: Vec<Vec<Located<String>>>,
     /// No cell where it is false.
     pub when: Option<Condition>,
-    /// Its checks; they exist.
+    /// Its checks; they exist, or are [`ABI_CHECK`].
     pub checks: Vec<Located<String>>,
     /// Its setup steps and the runs of its layers run again when their result is older.
     pub max_age: Option<Duration>,
@@ -516,6 +518,33 @@ pub struct Check {
     pub exit: i64,
     /// Text that standard output and error must contain.
     pub expect: Option<Template>,
+}
+
+/// The name of the built-in check, which compares programs with the libraries of their base.
+pub const ABI_CHECK: &str = "abi";
+
+/// `[[rules]]`: what is said of cells for which a condition is true.
+#[derive(Debug, Clone)]
+pub struct Rule {
+    /// Where it stands.
+    pub at: Location,
+    /// The images it is about; they exist. `None`: all that have the axes it mentions.
+    pub images: Option<Vec<Located<String>>>,
+    /// Of which cells it speaks: those where this is true.
+    pub when: Condition,
+    /// What it does.
+    pub level: RuleLevel,
+    /// What it says.
+    pub message: Template,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RuleLevel {
+    /// Prints its message.
+    Warn,
+    /// Makes the cell a mistake.
+    Reject,
 }
 
 /// A literal sha256 as written in a manifest: bare digits or with `sha256:`.

@@ -135,6 +135,7 @@ fn assemble(sources: Sources, documents: Vec<(FileId, Document)>, problems: &mut
         merge("layer", &mut merged.layers, document.layers, |l: &Layer| &l.name, problems);
         merge("image", &mut merged.images, document.images, |i| &i.id, problems);
         merge("check", &mut merged.checks, document.checks, |c: &Check| &c.name, problems);
+        merged.rules.extend(document.rules);
     }
     let project = merged.project.map(|project| project.value).unwrap_or_else(|| {
         let at = start(FileId(0));
@@ -159,6 +160,7 @@ fn assemble(sources: Sources, documents: Vec<(FileId, Document)>, problems: &mut
         layers: merged.layers,
         images,
         checks: merged.checks,
+        rules: merged.rules,
     };
     check::names(&manifest, &merged.images, problems);
     // With an undefined axis, which has been reported, the axes of an image are not known.

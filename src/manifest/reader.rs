@@ -295,7 +295,8 @@ impl<'a> Fields<'a> {
 
     /// Reports a list that is written and empty.
     pub(super) fn refuse_empty(&self, key: &'static str) {
-        let optional = if matches!(key, "members" | "reads" | "shell") { ", or leave it out" } else { "" };
+        let optional =
+            if matches!(key, "images" | "members" | "reads" | "shell") { ", or leave it out" } else { "" };
         if let Some(value) = self.get(key)
             && value.get_ref().as_array().is_some_and(|list| list.is_empty())
         {

@@ -168,6 +168,9 @@ fn wrong_type(
     let scalar = !matches!(value.get_ref(), DeValue::Array(_) | DeValue::Table(_));
     let help = match (kind, value.get_ref()) {
         (Kind::List(element), inner) if has_type(element, inner) => match written {
+            Some(text) if text.starts_with('[') => {
+                format!("write `[[{path}]]`: each begins a table of the list")
+            }
             Some(text) => format!("write a list: `{key} = [{text}]`"),
             None => "write a list: put it in `[ ]`".to_owned(),
         },

@@ -21,6 +21,17 @@ pub struct Matrix {
     pub cells: Vec<Cell>,
     /// The distinct layers that cells list.
     pub layers: Vec<ConcreteLayer>,
+    /// What rules of level `warn` say, in the order of the rules.
+    pub warnings: Vec<Warning>,
+}
+
+/// What a rule says of some cells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// The message.
+    pub text: String,
+    /// The cells that it is about, in order.
+    pub cells: Vec<CellId>,
 }
 
 /// Position of a cell in [`Matrix::cells`].
@@ -56,6 +67,8 @@ pub struct Cell {
     pub checks: Vec<Arc<ConcreteCheck>>,
     /// Its setup steps and the runs of its layers run again when their result is older.
     pub max_age: Option<Duration>,
+    /// Whether it has the built-in check `abi`.
+    pub abi: bool,
     /// Where its image is defined.
     pub at: Location,
 }

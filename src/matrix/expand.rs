@@ -7,11 +7,12 @@ use std::sync::Arc;
 use minijinja::value::Value;
 
 use super::cell::*;
-use super::product::{OwnedPoint, points};
+use super::product::{OwnedPoint, cell_name, coordinates, points};
+use super::rules;
 use super::template::{ABSENT, Failed, Point, Renderer, environment};
 use crate::manifest::{
-    Check, Chmod, Command, Copy, Diagnostic, Diagnostics, Download, Image, ImageSource, Layer, LayerContent,
-    Location, Manifest, Owner, Part, StepLimits, Template, ToolUse, parse_sha256,
+    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, Download, Image, ImageSource, Layer,
+    LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, ToolUse, parse_sha256,
 };
 use crate::oci::{Reference, RepositoryName};
 
@@ -36,7 +37,7 @@ impl Overrides {
 ///
 /// # Errors
 /// Every template that cannot be rendered, every malformed result, every reference that two cells
-/// share, every upstream cell that is missing; all at once.
+/// share, every upstream cell that is missing, every cell that a rule rejects; all at once.
 pub fn expand(manifest: &Manifest, overrides: &Overrides) -> Result<Matrix, Diagnostics> {
     let environment = environment();
     let vars = overrides.variables(manifest);
@@ -160,12 +161,15 @@ impl<'m> Expansion<'m> {
         let complete = cells.len() == all.len();
         self.report_malformed();
         self.duplicates(&cells);
+        let places: Vec<_> = all.iter().map(|(image, point)| (*image, point.as_slice())).collect();
+        let warnings = rules::judge(manifest, &mut self.renderer, &places);
         (complete && named).then(|| Matrix {
             project: manifest.project.name.value.clone(),
             platform: manifest.project.platform.clone(),
             cache,
             cells,
             layers: std::mem::take(&mut self.layers),
+            warnings,
         })
     }
 
@@ -212,21 +216,14 @@ impl<'m> Expansion<'m> {
         prefix: &Result<Option<String>, Failed>,
     ) -> Result<Cell, Failed> {
         let image = &self.manifest.images[position];
-        let coordinates: Vec<(Arc<str>, Arc<str>)> = image
-            .axes
-            .iter()
-            .filter_map(|axis| {
-                let at = self.manifest.axes.iter().position(|a| a.name.value == axis.value)?;
-                Some((axis.value.as_str().into(), self.renderer.value_name(at, point[at])))
-            })
-            .collect();
+        let coordinates = coordinates(self.manifest, &self.renderer, image, point);
         let references = self.references(image, point, prefix);
         let base = self.source(&image.base, image.base_at, point, image);
         let setup: Result<Vec<_>, Failed> =
             image.setup.iter().map(|command| self.shared_command(command, point)).collect();
         let config = self.config(image, point);
         let checks: Result<Vec<_>, Failed> =
-            image.checks.iter().map(|name| self.check(&name.value, point)).collect();
+            named_checks(image).map(|name| self.check(name, point)).collect();
         let base = base?;
         let elide = setup.as_ref().is_ok_and(Vec::is_empty).then_some(&base);
         let mut layers = Vec::new();
@@ -254,6 +251,7 @@ impl<'m> Expansion<'m> {
             config: Arc::new(config?),
             checks: checks?,
             max_age: image.max_age,
+            abi: image.checks.iter().any(|check| check.value == ABI_CHECK),
             at: image.id.at,
         })
     }
@@ -772,6 +770,11 @@ impl<'m> Expansion<'m> {
     }
 }
 
+/// The checks of an image that the manifest defines.
+fn named_checks(image: &Image) -> impl Iterator<Item = &str> {
+    image.checks.iter().map(|check| check.value.as_str()).filter(|name| *name != ABI_CHECK)
+}
+
 /// As the manifest's own check of a version that is no template.
 fn is_version(text: &str) -> bool {
     !text.is_empty()
@@ -785,14 +788,6 @@ fn octal(mode: Option<&Chmod>, default: u32) -> u32 {
         Some(mode) => mode.apply(default, false),
         None => default,
     }
-}
-
-fn cell_name(image: &str, coordinates: &[(Arc<str>, Arc<str>)]) -> String {
-    if coordinates.is_empty() {
-        return image.to_owned();
-    }
-    let values: Vec<String> = coordinates.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
-    format!("{image}[{}]", values.join(","))
 }
 
 /// Walks a layer for the axes that decide it.

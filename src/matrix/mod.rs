@@ -8,6 +8,7 @@ mod context;
 mod expand;
 mod product;
 mod query;
+mod rules;
 mod select;
 mod template;
 

@@ -1,10 +1,11 @@
 //! The points of an image: product, zip, exclude, `when`, include.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use globset::Glob;
 
-use super::template::{ABSENT, Renderer};
+use super::template::{ABSENT, Point, Renderer};
 use crate::manifest::{Diagnostic, Image, Manifest, Row};
 
 /// For each axis of the manifest the position of a value, or [`ABSENT`].
@@ -55,6 +56,26 @@ pub(super) fn points<'m>(
         points.retain(|point| renderer.holds(condition, point).unwrap_or(false));
     }
     points
+}
+
+/// Axis and value of a point, in the image's order of axes.
+pub(super) fn coordinates(
+    manifest: &Manifest,
+    renderer: &Renderer<'_>,
+    image: &Image,
+    point: &Point,
+) -> Vec<(Arc<str>, Arc<str>)> {
+    let axes = image.axes.iter().filter_map(|name| Some((name, position(manifest, &name.value)?)));
+    axes.map(|(name, axis)| (name.value.as_str().into(), renderer.value_name(axis, point[axis]))).collect()
+}
+
+/// `image[axis=value,…]`, or `image` without axes.
+pub(super) fn cell_name(image: &str, coordinates: &[(Arc<str>, Arc<str>)]) -> String {
+    if coordinates.is_empty() {
+        return image.to_owned();
+    }
+    let values: Vec<String> = coordinates.iter().map(|(axis, value)| format!("{axis}={value}")).collect();
+    format!("{image}[{}]", values.join(","))
 }
 
 fn position(manifest: &Manifest, axis: &str) -> Option<usize> {

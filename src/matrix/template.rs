@@ -161,6 +161,11 @@ impl<'m> Renderer<'m> {
         self.points[axis][usize::from(value)].0.clone()
     }
 
+    /// The name of an axis.
+    pub fn axis_name(&self, axis: usize) -> &'m str {
+        &self.axes[axis].name.value
+    }
+
     /// Positions of the axes that a template mentions.
     pub fn axes_of(&mut self, template: &'m Template) -> Vec<usize> {
         self.compile(template, false).axes.iter().map(|(axis, _)| *axis).collect()

@@ -343,7 +343,7 @@ impl<'a> Builder<'a> {
         self.step(key.finish(), StepKind::Assemble(id), Class::Cpu, beneath.provisional, &needs, label)
     }
 
-    /// Push or load, checks, tags: returns the last steps.
+    /// The gate, push or load, checks, tags: returns the last steps.
     fn deliver(&mut self, id: CellId, steps: &CellSteps) -> Vec<StepId> {
         let matrix = self.matrix;
         let cell = &matrix.cells[id.0];
@@ -351,16 +351,22 @@ impl<'a> Builder<'a> {
         let push = delivery.push && cell.push && !cell.references.is_empty();
         let checks = delivery.checks && !cell.checks.is_empty();
         let provisional = self.provisional(steps.assemble);
+        let mut finished = vec![steps.assemble];
         let mut last = vec![steps.assemble];
+        if delivery.checks && cell.abi {
+            let abi = self.abi(id, cell, steps);
+            finished.push(abi);
+            last.push(abi);
+        }
         let mut ready = steps.assemble;
         if push {
-            ready = self.per_cell(id, "push", Class::Transfer, provisional, &[steps.assemble]);
-            last = vec![ready];
+            ready = self.per_cell(id, "push", Class::Transfer, provisional, &finished);
+            last[0] = ready;
         }
         let mut before_tags = vec![ready];
         let mut loaded = None;
         if delivery.load || (checks && !push) {
-            let load = self.per_cell(id, "load", Class::Transfer, provisional, &[steps.assemble]);
+            let load = self.per_cell(id, "load", Class::Transfer, provisional, &finished);
             last.push(load);
             loaded = Some(load);
         }
@@ -381,6 +387,15 @@ impl<'a> Builder<'a> {
             last.push(self.per_cell(id, "tag", Class::Transfer, provisional, &before_tags));
         }
         last
+    }
+
+    /// The built-in check, which needs the finished image and nothing but its files.
+    fn abi(&mut self, id: CellId, cell: &Cell, steps: &CellSteps) -> StepId {
+        let mut key = self.key("abi");
+        key.digest(&steps.build_id).number(u64::from(key::ABI_VERSION));
+        let provisional = self.provisional(steps.assemble);
+        let label = || cell.name.clone();
+        self.step(key.finish(), StepKind::Abi(id), Class::Cpu, provisional, &[steps.assemble], label)
     }
 
     fn per_cell(

@@ -9,6 +9,9 @@ use crate::oci::{Digest, Hasher, Platform};
 /// Changes when the making of layers changes their bytes: part of every key.
 pub const KEY_VERSION: u32 = 1;
 
+/// Changes when the built-in check `abi` judges otherwise: part of its key.
+pub const ABI_VERSION: u32 = 1;
+
 /// A hash of labelled fields.
 pub(super) struct Key(Hasher);
 

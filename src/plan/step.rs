@@ -88,6 +88,8 @@ pub enum StepKind {
     },
     /// Configuration and manifest of a cell.
     Assemble(CellId),
+    /// The built-in check `abi` of a cell: its programs against the libraries of its base.
+    Abi(CellId),
     /// Blobs and manifest to the registry, by digest.
     Push(CellId),
     /// The image into the engine.
@@ -113,6 +115,7 @@ impl StepKind {
             Self::Setup { .. } => "setup",
             Self::Place { .. } => "place",
             Self::Assemble(_) => "assemble",
+            Self::Abi(_) => "abi",
             Self::Push(_) => "push",
             Self::Load(_) => "load",
             Self::Check { .. } => "check",

@@ -199,15 +199,15 @@ impl Images {
     /// The files of an image, listed; fetches layers whose index is not known.
     pub async fn files(&self, image: &ResolvedImage, progress: &Progress) -> Result<ImageFiles, StepError> {
         let slot = self.listed.slot(image.digest);
-        let files = slot
-            .get_or_try_init(|| async {
-                let wanted = image.layers.iter().map(|layer| self.index(layer, progress));
-                let indexes = futures_util::future::try_join_all(wanted).await?;
-                let tree = indexes.into_iter().fold(Tree::default(), |tree, index| tree.push(index));
-                Ok::<_, StepError>(ImageFiles { tree, layers: image.layers.clone() })
-            })
-            .await?;
+        let files = slot.get_or_try_init(|| self.stack(&image.layers, progress)).await?;
         Ok(files.clone())
+    }
+
+    /// The files of layers, lowest first; fetches those whose index is not known.
+    pub async fn stack(&self, layers: &[Descriptor], progress: &Progress) -> Result<ImageFiles, StepError> {
+        let wanted = layers.iter().map(|layer| self.index(layer, progress));
+        let indexes = futures_util::future::try_join_all(wanted).await?;
+        Ok(ImageFiles { tree: Tree::new(indexes), layers: layers.to_vec() })
     }
 
     /// The index of a layer blob, from memory, the store, or the blob itself.

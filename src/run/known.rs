@@ -133,10 +133,12 @@ impl Sources<'_> {
             .plan
             .steps()
             .filter(|(id, step)| {
-                let shared = matches!(
-                    step.kind,
-                    StepKind::Assemble(_) | StepKind::Artifact(_) | StepKind::Setup { .. }
-                );
+                let shared = match step.kind {
+                    StepKind::Assemble(_) | StepKind::Artifact(_) | StepKind::Setup { .. } => true,
+                    // What is not made yet has not been checked.
+                    StepKind::Abi(_) => self.plan.needs(*id).iter().all(|n| actions.of(*n) == Action::Reuse),
+                    _ => false,
+                };
                 shared && actions.of(*id) == Action::Run && !unfit.contains(id) && !asked.contains(&step.key)
             })
             .map(|(id, _)| id)

@@ -178,7 +178,7 @@ impl Worker {
         .await
     }
 
-    fn source_name(&self, source: &Source) -> String {
+    pub(super) fn source_name(&self, source: &Source) -> String {
         match source {
             Source::Scratch => "scratch".into(),
             Source::Cell(cell) => self.cell(*cell).name.clone(),

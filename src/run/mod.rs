@@ -1,5 +1,6 @@
 //! Carries a plan out: a dispatcher on tokio, the steps themselves, the record of the run.
 
+mod abi;
 mod archive;
 mod assemble;
 mod blobs;
@@ -10,6 +11,7 @@ mod download;
 mod error;
 mod fresh;
 mod images;
+mod inspect;
 mod known;
 mod lock_artifact;
 mod log;

@@ -13,6 +13,7 @@ use super::cache::Cache;
 use super::download::Downloads;
 use super::error::StepError;
 use super::images::{ImageFiles, Images, ResolvedImage};
+use super::inspect::Inspector;
 use super::log::{Masks, StepLog};
 use super::provenance::Provenances;
 use crate::engine::{Engine, PullCredentials, SecretValue};
@@ -94,6 +95,10 @@ pub struct Worker {
     logs: Mutex<HashMap<StepId, Arc<StepLog>>>,
     /// Placed layers by the key of their difference.
     pub(super) placements: Once<Digest, LayerRecord>,
+    /// What files are, by content.
+    pub(super) inspector: Inspector,
+    /// Notices that were given.
+    said: Mutex<HashSet<String>>,
     /// Diff IDs of the runs that were carried out, by key.
     outputs: Mutex<Vec<(Digest, DiffId)>>,
 }
@@ -130,6 +135,7 @@ impl Worker {
         events: mpsc::UnboundedSender<Event>,
     ) -> Self {
         let steps = plan.graph.node_count();
+        let inspector = Inspector::new(services.store.clone(), services.blobs.clone());
         let worker = Self {
             matrix,
             plan,
@@ -149,6 +155,8 @@ impl Worker {
             files: (0..steps).map(|_| OnceCell::new()).collect(),
             logs: Mutex::default(),
             placements: Once::default(),
+            inspector,
+            said: Mutex::default(),
             outputs: Mutex::default(),
         };
         for (id, record) in records {
@@ -256,6 +264,11 @@ impl Worker {
         self.outputs.lock().unwrap_or_else(PoisonError::into_inner).push((key, diff_id));
     }
 
+    /// Whether a notice has not been given before in this run.
+    pub(super) fn first_said(&self, text: &str) -> bool {
+        self.said.lock().unwrap_or_else(PoisonError::into_inner).insert(text.to_owned())
+    }
+
     /// The log of a step that runs a container; made on first use.
     pub(super) fn log(&self, id: StepId) -> Arc<StepLog> {
         let mut logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
@@ -302,6 +315,7 @@ impl Worker {
             StepKind::Setup { cell, position } => self.setup(id, *cell, *position).await,
             StepKind::Place { cell, position } => self.place(id, *cell, *position).await,
             StepKind::Assemble(cell) => self.assemble(id, *cell).await,
+            StepKind::Abi(cell) => self.abi(id, *cell).await,
             StepKind::Push(cell) => self.push(id, *cell).await,
             StepKind::Load(cell) => self.load(id, *cell).await,
             StepKind::Check { cell, position } => self.check(id, *cell, *position).await,

@@ -1,4 +1,5 @@
-//! The local store: blobs in an OCI image layout; records, layer indexes and past runs in SQLite.
+//! The local store: blobs in an OCI image layout; records, layer indexes, facts of files and past runs in
+//! SQLite.
 //!
 //! Blobs are written through temporary files and renamed, so that a killed process leaves no half
 //! of one. Two processes may share a store. Main type: [`Store`].
@@ -51,7 +52,14 @@ pub enum StoreError {
     },
 }
 
-const MIGRATIONS: &[&str] = &[FIRST_TABLES, history::TABLES];
+const MIGRATIONS: &[&str] = &[FIRST_TABLES, history::TABLES, FACTS_TABLE];
+
+const FACTS_TABLE: &str = "
+    CREATE TABLE facts (
+        content BLOB PRIMARY KEY,
+        value BLOB NOT NULL
+    ) WITHOUT ROWID;
+";
 
 const FIRST_TABLES: &str = "
     CREATE TABLE records (
@@ -69,7 +77,7 @@ const FIRST_TABLES: &str = "
 /// How long another process may hold the database.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Blobs, records and layer indexes under one directory.
+/// Blobs, records, layer indexes and facts of files under one directory.
 pub struct Store {
     root: PathBuf,
     database: Mutex<Connection>,
@@ -270,6 +278,44 @@ impl Store {
             .map_err(database("write an index"))?;
         Ok(())
     }
+
+    /// The encoded facts of files by the hash of their content; those that are not there are left out.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn facts(&self, contents: &[Digest]) -> Result<Vec<(Digest, Vec<u8>)>, StoreError> {
+        let connection = self.connection();
+        let mut statement = connection
+            .prepare_cached("SELECT value FROM facts WHERE content = ?1")
+            .map_err(database("look up facts"))?;
+        let mut found = Vec::new();
+        for content in contents {
+            let value: Option<Vec<u8>> = statement
+                .query_row(params![content.as_bytes()], |row| row.get(0))
+                .optional()
+                .map_err(database("look up facts"))?;
+            found.extend(value.map(|value| (*content, value)));
+        }
+        Ok(found)
+    }
+
+    /// Writes the encoded facts of files, all or none.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub fn put_facts(&self, facts: &[(Digest, Vec<u8>)]) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let transaction = connection.transaction().map_err(database("write facts"))?;
+        {
+            let mut statement = transaction
+                .prepare_cached("INSERT OR REPLACE INTO facts (content, value) VALUES (?1, ?2)")
+                .map_err(database("write facts"))?;
+            for (content, value) in facts {
+                statement.execute(params![content.as_bytes(), value]).map_err(database("write facts"))?;
+            }
+        }
+        transaction.commit().map_err(database("write facts"))
+    }
 }
 
 /// Turns the write-ahead log on. SQLite does not wait for another process that does the same.
@@ -310,12 +356,14 @@ mod tests {
             let store = Store::open(directory.path()).unwrap();
             store.put_record(&key, &record).unwrap();
             store.put_index(&key, &key, b"entries").unwrap();
+            store.put_facts(&[(key, b"facts".to_vec())]).unwrap();
             store.put_bytes(b"blob").unwrap()
         };
         let store = Store::open(directory.path()).unwrap();
         assert_eq!(store.blob(digest).unwrap().unwrap(), b"blob");
         assert_eq!(store.record(&key).unwrap().unwrap(), record);
         assert_eq!(store.index(&key).unwrap().unwrap().1, b"entries");
+        assert_eq!(store.facts(&[digest, key]).unwrap(), [(key, b"facts".to_vec())]);
         assert_eq!(store.record(&digest).unwrap(), None);
     }
 

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod abi;
 mod again;
 mod cache;
 mod downloads;

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod abi;
 mod artifacts;
 mod changes;
 mod copying;

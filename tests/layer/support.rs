@@ -57,6 +57,13 @@ impl Tarball {
         self
     }
 
+    pub fn binary(mut self, name: &str, content: &[u8]) -> Self {
+        let mut header = Self::header(EntryType::Regular, 0o755, (0, 0));
+        header.set_size(content.len() as u64);
+        self.0.append_data(&mut header, name, content).unwrap();
+        self
+    }
+
     pub fn symlink(mut self, name: &str, target: &str) -> Self {
         let mut header = Self::header(EntryType::Symlink, 0o777, (0, 0));
         self.0.append_link(&mut header, name, target).unwrap();

@@ -119,6 +119,12 @@ pub fn push_layer(tar: &Path, reference: &str) {
     tool("crane", &arguments.concat());
 }
 
+/// A stand-in of an AWS SAM build image.
+pub fn stand_in(runtime: &str) -> String {
+    let registry = setting("RAILYARD_DEV_REGISTRY");
+    format!("{registry}/sam/build-{runtime}:1.143.0-20250822194415-x86_64")
+}
+
 /// Another image under a reference that moves: the same with one more variable.
 #[track_caller]
 pub fn bump(reference: &str, nonce: &str) {

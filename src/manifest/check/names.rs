@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::manifest::decode::{INHERITED, RawImage};
 use crate::manifest::nearest::did_you_mean;
 use crate::manifest::{
-    Copy, Diagnostic, Diagnostics, ImageSource, LayerContent, Located, Location, Manifest, Part,
+    ABI_CHECK, Copy, Diagnostic, Diagnostics, ImageSource, LayerContent, Located, Location, Manifest, Part,
 };
 
 /// Checks every use of a name; lists as they are written, so that a mistake is reported once.
@@ -14,7 +14,8 @@ pub(in crate::manifest) fn names(manifest: &Manifest, raw: &[RawImage], problems
     let tools = Known::new("tool", "tools", "unknown-tool", manifest.tools.iter().map(|t| &t.name));
     let layers = Known::new("layer", "layers", "unknown-layer", manifest.layers.iter().map(|l| &l.name));
     let images = Known::new("image", "images", "unknown-image", manifest.images.iter().map(|i| &i.id));
-    let checks = Known::new("check", "checks", "unknown-check", manifest.checks.iter().map(|c| &c.name));
+    let checks = Known::new("check", "checks", "unknown-check", manifest.checks.iter().map(|c| &c.name))
+        .built_in(ABI_CHECK);
 
     for layer in &manifest.layers {
         match &layer.content {
@@ -29,6 +30,9 @@ pub(in crate::manifest) fn names(manifest: &Manifest, raw: &[RawImage], problems
                 }
             }
         }
+    }
+    for image in manifest.rules.iter().flat_map(|rule| rule.images.iter().flatten()) {
+        images.check(image, problems);
     }
     for image in raw {
         for axis in image.axes.iter().flatten() {
@@ -115,6 +119,12 @@ impl<'a> Known<'a> {
         names: impl Iterator<Item = &'a Located<String>>,
     ) -> Self {
         Self { one, many, code, names: names.map(|name| name.value.as_str()).collect() }
+    }
+
+    /// A name that needs no definition.
+    fn built_in(mut self, name: &'a str) -> Self {
+        self.names.push(name);
+        self
     }
 
     fn twice(&self) -> &'static str {

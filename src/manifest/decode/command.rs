@@ -8,8 +8,9 @@ use toml::de::DeValue;
 use super::settings::step_limits;
 use crate::manifest::grammar::Table;
 use crate::manifest::reader::Fields;
+use crate::manifest::values::{self, Fault};
 use crate::manifest::{
-    Check, Command, Diagnostic, ImageSource, Located, Location, Run, Template, grammar, values,
+    ABI_CHECK, Check, Command, Diagnostic, ImageSource, Located, Location, Run, Template, grammar,
 };
 
 /// A command; `cache` and `secrets` are read where the table may have them.
@@ -68,6 +69,18 @@ pub(super) fn run(fields: &Fields<'_>) -> Run {
         reads: fields.some_templates("reads", values::path).unwrap_or_default(),
         command: command(fields, &grammar::RUN),
     }
+}
+
+/// Judges the name of a check.
+pub(super) fn name(text: &str) -> Result<(), Fault> {
+    if text == ABI_CHECK {
+        return Err(Fault {
+            code: "built-in-check",
+            message: format!("the check `{text}` is built in"),
+            help: format!("rename this one; `checks = [\"{text}\"]` needs no definition"),
+        });
+    }
+    values::name("a check", text)
 }
 
 pub(super) fn check(name: Located<String>, fields: &Fields<'_>) -> Check {

@@ -5,6 +5,7 @@ mod command;
 mod discovery;
 mod image;
 mod layer;
+mod rule;
 mod settings;
 mod tool;
 
@@ -15,7 +16,7 @@ use toml::de::DeTable;
 use super::grammar::{self, Table};
 use super::reader::{Check, Fields, Reader};
 use super::{
-    Axis, Check as ImageCheck, Diagnostic, Layer, Limits, Located, Location, Project, RegistrySettings,
+    Axis, Check as ImageCheck, Diagnostic, Layer, Limits, Located, Location, Project, RegistrySettings, Rule,
     Template, Tool, values,
 };
 
@@ -48,6 +49,8 @@ pub(super) struct Document {
     pub images: Vec<RawImage>,
     /// `[checks]`.
     pub checks: Vec<ImageCheck>,
+    /// `[[rules]]`.
+    pub rules: Vec<Rule>,
 }
 
 /// Reads a file whose shape has been checked.
@@ -79,13 +82,8 @@ pub(super) fn document(reader: &Reader<'_>, table: &DeTable<'_>) -> Document {
             |name| values::name("an image", name),
             image::image,
         ),
-        checks: named(
-            &fields,
-            "checks",
-            &grammar::CHECK,
-            |name| values::name("a check", name),
-            command::check,
-        ),
+        checks: named(&fields, "checks", &grammar::CHECK, command::name, command::check),
+        rules: fields.tables("rules", &grammar::RULE).iter().flatten().filter_map(rule::rule).collect(),
     }
 }
 

@@ -77,6 +77,7 @@ pub(in crate::manifest) static ROOT: Table = table(
             "Images: a base, layers and a config for each cell of their axes.",
         ),
         key("checks", &Kind::Named(&CHECK), "Commands that a finished image must pass."),
+        key("rules", &Kind::List(&Kind::Table(&RULE)), "What is said of cells that a condition is true for."),
     ],
 );
 
@@ -318,6 +319,21 @@ pub(in crate::manifest) static CHECK: Table = table(
     ],
 );
 
+pub(in crate::manifest) static RULE: Table = table(
+    "rule",
+    "What is said of cells that a condition is true for.",
+    &[
+        key("images", &NAMES, "The images it is about; all that have the axes it mentions unless written."),
+        needed("when", &CONDITION, "Of which cells it speaks: those where this is true."),
+        needed(
+            "level",
+            &Kind::Choice(&["warn", "reject"]),
+            "Whether its message is printed, or the cell is a mistake.",
+        ),
+        needed("message", &TEMPLATE, "What it says of the cell."),
+    ],
+);
+
 pub(in crate::manifest) static MATRIX_IMAGE: Table = table(
     "matrix-image",
     "An image of the matrix; cells are matched on the axes they share.",
@@ -355,7 +371,11 @@ pub(in crate::manifest) static IMAGE: Table = table(
         key("zip", &Kind::List(&NAMES), "Groups of axes that advance together instead of multiplying."),
         key("when", &CONDITION, "No cell where it is false."),
         MAX_AGE,
-        key("checks", &NAMES, "Its checks; `...` stands for those of the image it extends."),
+        key(
+            "checks",
+            &NAMES,
+            "Its checks; `abi` is built in, `...` stands for those of the image it extends.",
+        ),
         key("push", &BOOL, "Whether its cells are pushed; false for images that only others use."),
     ],
 );
