@@ -46,7 +46,14 @@ fn plan(steps: &[(Class, Option<u64>, &[usize])]) -> (Matrix, Plan) {
         last,
     };
     let platform: Platform = "linux/amd64".parse().unwrap();
-    let matrix = Matrix { project: "t".into(), platform, cache: None, cells: Vec::new(), layers };
+    let matrix = Matrix {
+        project: "t".into(),
+        platform,
+        cache: None,
+        cells: Vec::new(),
+        layers,
+        warnings: Vec::new(),
+    };
     (matrix, Plan { graph, cells: vec![Some(cell)] })
 }
 
@@ -66,7 +73,11 @@ fn layer(position: usize, memory: Option<u64>) -> ConcreteLayer {
         limits: StepLimits { memory, ..StepLimits::default() },
     };
     let run = ConcreteRun { image: Source::Scratch, keep: Vec::new(), reads: Vec::new(), command };
-    ConcreteLayer { name: format!("layer-{position}"), content: ConcreteContent::Run(Box::new(run)) }
+    ConcreteLayer {
+        name: format!("layer-{position}"),
+        max_age: None,
+        content: ConcreteContent::Run(Box::new(run)),
+    }
 }
 
 fn limits(containers: usize) -> Limits {
