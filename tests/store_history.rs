@@ -28,6 +28,7 @@ fn a_store_of_the_first_format_keeps_its_records_and_gets_a_history() {
         blob: Some(Descriptor::new("application/vnd.oci.image.layer.v1.tar+gzip", blob, 7)),
         diff_id: Some(DiffId(Digest::of(b"tar"))),
         millis: 12,
+        made: 0,
     }));
     {
         let old = rusqlite::Connection::open(directory.path().join("store.sqlite")).unwrap();

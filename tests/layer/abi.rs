@@ -219,7 +219,7 @@ fn files_for_another_architecture_fail_alone_in_their_layer_or_in_path() {
     let foreign = Elf { machine: 183, ..elf() };
     let said = "`/usr/local/bin/docker` is for arm64, the image is for amd64";
     let docker = ("usr/local/bin/docker", foreign.clone());
-    assert_eq!(base().layer(&[docker.clone()]).judged(), [said]);
+    assert_eq!(base().layer(std::slice::from_ref(&docker)).judged(), [said]);
     // A package with files for several platforms.
     let mixed = base().layer(&[docker, ("usr/lib/x/amd64", elf()), ("usr/lib/x/arm64", foreign)]);
     assert_eq!(mixed.judged(), [""; 0]);
