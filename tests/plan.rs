@@ -66,10 +66,11 @@ fn equal_inputs_give_equal_bytes() {
 fn nothing_is_written() {
     let project = Project::new(MANIFEST);
     project.run(&["plan", "--offline"]).code(0);
-    project.run(&["plan"]).code(0);
     let mut names: Vec<_> = project::listing(&project.path("")).into_iter().map(|(path, _)| path).collect();
     assert_eq!(names.pop(), Some(project.path("builds.toml")));
     assert!(names.is_empty(), "{names:?}");
+    project.run(&["plan"]).code(3).says(&["sam.test/node:20", "plan --offline"]);
+    assert!(!project.path("builds.lock").exists());
 }
 
 #[test]
@@ -91,6 +92,8 @@ fn the_document_follows_its_schema() {
         ("/totals/steps", Value::from(-1)),
         ("/totals/by_kind/resolve", Value::Null),
         ("/critical_path", Value::from(1)),
+        ("/steps/0/reason", Value::Null),
+        ("/inputs/images", Value::from("none")),
         ("/estimate/critical_path_seconds", Value::from("1 s")),
         ("/estimate/without_history/index", Value::from(-1)),
     ];
@@ -124,10 +127,15 @@ fn problems(root: &Value, schema: &Value, value: &Value, place: &str) -> Vec<Str
                 "array" => value.is_array(),
                 "string" => value.is_string(),
                 "boolean" => value.is_boolean(),
+                "null" => value.is_null(),
                 "integer" => value.is_i64() || value.is_u64(),
                 "number" => value.is_number(),
                 other => panic!("unknown type {other}"),
             },
+            "anyOf" => {
+                let rules = rule.as_array().unwrap();
+                rules.iter().any(|rule| problems(root, rule, value, place).is_empty())
+            }
             "minimum" => value.as_f64().is_none_or(|n| n >= rule.as_f64().unwrap()),
             "pattern" => value.as_str().is_none_or(|text| fits(rule.as_str().unwrap(), text)),
             "required" => {

@@ -143,6 +143,10 @@ pub async fn complete_lock(
             errors.iter().for_each(|error| say(&format!("note: {}", error.message)));
             return Ok(());
         }
+        Err(errors) if usage == LockUse::Borrow => {
+            say("note: `railyard plan --offline` asks nobody");
+            return Err(Exit::steps(&errors));
+        }
         Err(errors) => return Err(Exit::steps(&errors)),
     };
     let word = if usage == LockUse::Complete { "locked" } else { "looked up, not locked yet:" };

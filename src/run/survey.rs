@@ -264,23 +264,16 @@ impl Surveyor<'_> {
             let others = tags.into_iter().filter(|tag| !own.contains(tag) && !is_fallback_tag(tag));
             strangers.extend(others.map(|tag| repository.tag(&tag)));
         }
-        let looks = strangers.into_iter().map(|reference| async move {
-            let Some(digest) = self.registry.head(&reference).await?.map(|d| d.digest) else {
-                return Ok(None);
-            };
-            let made = self.provenances.find(&reference.name, digest, None).await?;
-            Ok(made.map(|made| Orphan {
-                reference: reference.to_string(),
-                digest,
-                cell: made.ingredients.cell,
-            }))
-        });
-        let found: Vec<Option<Orphan>> = futures_util::stream::iter(looks)
-            .buffered(REQUESTS)
-            .try_collect::<Vec<_>>()
-            .await
-            .map_err(|error: StepError| error)?;
+        let looks = strangers.into_iter().map(|reference| self.orphan(reference));
+        let found: Vec<Option<Orphan>> =
+            futures_util::stream::iter(looks).buffered(REQUESTS).try_collect().await?;
         Ok(found.into_iter().flatten().collect())
+    }
+
+    async fn orphan(&self, reference: Reference) -> Result<Option<Orphan>, StepError> {
+        let Some(digest) = self.registry.head(&reference).await?.map(|d| d.digest) else { return Ok(None) };
+        let made = self.provenances.find(&reference.name, digest, None).await?;
+        Ok(made.map(|made| Orphan { reference: reference.to_string(), digest, cell: made.ingredients.cell }))
     }
 }
 

@@ -11,6 +11,7 @@ mod downloads;
 mod failures;
 mod history;
 mod interrupt;
+mod knows;
 mod matrix;
 mod outputs;
 mod secrets;

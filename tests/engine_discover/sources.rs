@@ -1,7 +1,7 @@
 //! Where versions are looked up, and what the commands do with what the lock lacks.
 
 use crate::project::registry::{file, project, setting};
-use crate::project::{NO_ENGINE, Project, listing};
+use crate::project::{NO_ENGINE, Project};
 use crate::server::Server;
 
 /// Images of one axis `v`, discovered as given; each holds its version and, if it has one, its tag.
@@ -139,7 +139,6 @@ fn files_and_servers_list_versions_too() {
 fn only_commands_that_may_ask_do() {
     let project = discovered("versions = \">=1\"\nsource = { file = \"versions.txt\" }");
     project.write("versions.txt", "1.0.0\n");
-    let before = listing(&project.path(""));
     for command in [&["check"][..], &["plan", "--offline"]] {
         let ended = project.run(command).code(2);
         ended.says(&["has no versions for axis `v`", "builds.toml:7:12", "help: run `railyard update v`"]);
@@ -148,7 +147,7 @@ fn only_commands_that_may_ask_do() {
     locked.says(&["--locked: the lock `builds.lock` lacks versions of axis `v`", "railyard update"]);
     let ended = project.run(&["plan"]).code(0).prints(&["/app:1.0.0"]);
     ended.says(&["looked up for this plan only, the lock was not written: axis `v`: 1.0.0"]);
-    assert_eq!(listing(&project.path("")), before, "nothing was written");
+    assert!(!project.path("builds.lock").exists(), "plan does not write the lock");
     project.run(&["build"]).code(0).says(&["locked axis `v`: 1.0.0"]);
     project.run(&["check"]).code(0).prints(&["1 cells"]);
 
