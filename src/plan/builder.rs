@@ -297,9 +297,13 @@ impl<'a> Builder<'a> {
             ConcretePart::Copy(copy) => {
                 let identity = self.identity(&copy.from);
                 needs.extend(self.listed(&copy.from, &identity));
-                match copied_text(self.inputs.lock, copy) {
-                    Some(text) => Identity { text, provisional: false },
-                    None => identity,
+                match (&copy.from, copied_text(self.inputs.lock, copy)) {
+                    (_, Some(text)) => Identity { text, provisional: false },
+                    (Source::Cell(cell), None) => {
+                        let steps = self.cell(*cell, false);
+                        Identity { text: files_text(&self.graph, &steps), ..identity }
+                    }
+                    (_, None) => identity,
                 }
             }
             ConcretePart::Download(download) => {
@@ -427,6 +431,13 @@ pub(super) fn copied_text(lock: &Lock, copy: &ConcreteCopy) -> Option<String> {
         let _ = write!(text, ";{path}={}", image.copies.get(path)?);
     }
     Some(text)
+}
+
+/// The files of a cell's image, whatever its configuration: what lies on top decides all beneath.
+pub(super) fn files_text(graph: &DiGraph<Step, ()>, steps: &CellSteps) -> String {
+    let top = steps.places.last().or(steps.setup.last());
+    let key = top.map_or(steps.build_id, |step| graph[petgraph::graph::NodeIndex::from(*step)].key);
+    format!("files:{key}")
 }
 
 /// What a run reads of its builder, where it says so and the lock has the digests of all of it.

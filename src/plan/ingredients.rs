@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::builder::{Inputs, copied_text, read_text};
+use super::builder::{Inputs, copied_text, files_text, read_text};
 use super::key::{self, Identity, Key};
 use super::step::{CellSteps, Plan};
 use crate::matrix::{ConcreteContent, ConcretePart, ConfigSpec, Matrix, Source};
@@ -147,7 +147,14 @@ impl View<'_> {
 
     fn part(&self, part: &ConcretePart) -> Option<Input> {
         match part {
-            ConcretePart::Copy(copy) => self.source(&copy.from, copied_text(self.inputs.lock, copy)),
+            ConcretePart::Copy(copy) => {
+                let files = match copy.from {
+                    Source::Cell(cell) => self.plan.cells[cell.0].as_ref(),
+                    _ => None,
+                };
+                let files = files.map(|steps| files_text(&self.plan.graph, steps));
+                self.source(&copy.from, files.or_else(|| copied_text(self.inputs.lock, copy)))
+            }
             ConcretePart::Download(download) => {
                 let locked = self.inputs.lock.downloads.get(&download.urls[0]).map(|d| d.sha256);
                 let digest = download.sha256.or(locked);

@@ -4,7 +4,7 @@
 //! Sources: in-toto attestation framework (statement v1), SLSA provenance v1, OCI distribution
 //! specification 1.1 (referrers, and the tag where a registry keeps none).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -110,18 +110,20 @@ pub struct Provenances {
     blobs: Arc<Blobs>,
     /// Hosts that keep no referrers.
     without: Mutex<HashSet<String>>,
+    /// Whoever adds to an image's list holds its lock: cells may have the same image.
+    lists: Mutex<HashMap<Digest, Arc<tokio::sync::Mutex<()>>>>,
 }
 
 impl Provenances {
     /// Over registries and a store.
     pub fn new(registry: Arc<dyn Registry>, store: Arc<Store>, blobs: Arc<Blobs>) -> Self {
-        Self { registry, store, blobs, without: Mutex::default() }
+        Self { registry, store, blobs, without: Mutex::default(), lists: Mutex::default() }
     }
 
-    fn key(repository: &RepositoryName, image: Digest) -> Digest {
+    fn key(repository: &RepositoryName, image: Digest, cell: &str) -> Digest {
         let mut hasher = Hasher::new();
-        hasher.field(b"railyard statement 1").field(repository.to_string().as_bytes());
-        hasher.field(image.as_bytes());
+        hasher.field(b"railyard statement 2").field(repository.to_string().as_bytes());
+        hasher.field(image.as_bytes()).field(cell.as_bytes());
         hasher.finish()
     }
 
@@ -151,8 +153,8 @@ impl Provenances {
         if !self.registry.put_referrer(repository, bytes).await? {
             self.list_under_tag(repository, image.digest, descriptor).await?;
         }
-        self.store.put_record(&Self::key(repository, image.digest), &Record::Statement(statement))?;
-        Ok(())
+        let key = Self::key(repository, image.digest, &provenance.ingredients.cell);
+        Ok(self.store.put_record(&key, &Record::Statement(statement))?)
     }
 
     /// Keeps the list of referrers where the registry does not.
@@ -162,6 +164,9 @@ impl Provenances {
         image: Digest,
         referrer: Descriptor,
     ) -> Result<(), StepError> {
+        let lists = || self.lists.lock().unwrap_or_else(PoisonError::into_inner);
+        let list = lists().entry(image).or_default().clone();
+        let _held = list.lock().await;
         let reference = repository.tag(&fallback_tag(image));
         let mut index = match self.registry.manifest(&reference).await? {
             Some((_, bytes)) => serde_json::from_slice(&bytes).ok(),
@@ -179,8 +184,9 @@ impl Provenances {
         Ok(self.registry.put_manifest(&reference, MEDIA_INDEX, bytes).await?)
     }
 
-    /// What railyard says went into an image of a repository; the statement with `build_id` where
-    /// there are several, else the last.
+    /// What railyard says went into an image of a repository. Where there are several statements,
+    /// because cells have the same image or it came to be in several ways: the last one of `cell`,
+    /// else the last.
     ///
     /// # Errors
     /// When the registry cannot be asked.
@@ -188,18 +194,20 @@ impl Provenances {
         &self,
         repository: &RepositoryName,
         image: Digest,
-        build_id: Option<Digest>,
+        cell: Option<&str>,
     ) -> Result<Option<Provenance>, StepError> {
-        let key = Self::key(repository, image);
+        let key = Self::key(repository, image, cell.unwrap_or_default());
         if let Some(Record::Statement(text)) = self.store.record(&key)? {
             return Ok(Provenance::parse(&text));
         }
         let mut last = None;
-        for referrer in self.referrers(repository, image).await? {
-            let Some((text, found)) = self.read(repository, &referrer).await? else { continue };
-            let wanted = Some(found.ingredients.build_id) == build_id;
-            last = Some((text, found));
-            if wanted {
+        for referrer in self.referrers(repository, image).await?.iter().rev() {
+            let Some((text, found)) = self.read(repository, referrer).await? else { continue };
+            let is_own = cell.is_none_or(|cell| cell == found.ingredients.cell);
+            if is_own || last.is_none() {
+                last = Some((text, found));
+            }
+            if is_own {
                 break;
             }
         }

@@ -156,7 +156,7 @@ impl Surveyor<'_> {
             Some((reference, None)) => (Status::Missing, vec![self.missing(reference, cell, seen)?]),
             Some((reference, Some(has))) => {
                 let new = Ingredients::of(self.matrix, self.plan, self.inputs, steps);
-                let old = self.provenances.find(&reference.name, *has, Some(new.build_id)).await?;
+                let old = self.provenances.find(&reference.name, *has, Some(&cell.name)).await?;
                 match old {
                     None => {
                         let reason = Reason::new(ReasonCode::Foreign, reference.to_string());
@@ -210,14 +210,15 @@ impl Surveyor<'_> {
             Some(Record::Tag(last)) => Some(last),
             _ => None,
         };
-        let elsewhere = last.is_some_and(|last| last != has) || old.cell != new.cell;
+        // Another cell's statement is as good where this cell's tag is known to have had the image.
+        let elsewhere = last.map_or(old.cell != new.cell, |last| last != has);
         if elsewhere {
             let was = last.map(|d| d.to_string());
             reasons.push(
                 Reason::new(ReasonCode::TagMoved, reference.to_string()).moved(was, Some(has.to_string())),
             );
         }
-        if old.cell == new.cell {
+        if old.cell == new.cell || !elsewhere {
             reasons.extend(differences(old, new));
         }
         if reasons.is_empty() {

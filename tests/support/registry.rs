@@ -83,6 +83,33 @@ impl Registry {
         Documents { digest, config: serde_json::from_slice(&config).unwrap(), manifest }
     }
 
+    /// Digest of what a tag has, if there is such a tag.
+    pub fn digest(&self, repository: &str, tag: &str) -> Option<String> {
+        let url = self.url(repository, &format!("manifests/{tag}"));
+        let request = self.client.head(&url).header("Accept", ACCEPT);
+        let answer = self.runtime.block_on(request.send()).unwrap_or_else(|e| panic!("{url}: {e}"));
+        if answer.status() == reqwest::StatusCode::NOT_FOUND {
+            return None;
+        }
+        assert!(answer.status().is_success(), "{url}: {}", answer.status());
+        Some(answer.headers()["docker-content-digest"].to_str().unwrap().to_owned())
+    }
+
+    /// Gives a tag to a manifest that is there.
+    pub fn tag(&self, repository: &str, digest: &str, tag: &str) {
+        let url = self.url(repository, &format!("manifests/{digest}"));
+        let (headers, bytes) = self.send(self.client.get(&url).header("Accept", ACCEPT), &url);
+        let url = self.url(repository, &format!("manifests/{tag}"));
+        let put = self.client.put(&url).header("Content-Type", &headers["content-type"]).body(bytes);
+        self.send(put, &url);
+    }
+
+    /// Deletes a manifest and all its tags.
+    pub fn delete(&self, repository: &str, digest: &str) {
+        let url = self.url(repository, &format!("manifests/{digest}"));
+        self.send(self.client.delete(&url), &url);
+    }
+
     /// A blob, verified.
     pub fn blob(&self, repository: &str, digest: &str) -> Vec<u8> {
         let url = self.url(repository, &format!("blobs/{digest}"));
