@@ -57,7 +57,7 @@ fn the_table_shows_cells_steps_and_totals() {
 
 #[test]
 fn equal_inputs_give_equal_bytes() {
-    for format in ["json", "table", "dot", "mermaid"] {
+    for format in ["json", "table", "dot", "mermaid", "html"] {
         assert_eq!(plan(&["--format", format]), plan(&["--format", format]), "{format}");
     }
 }

@@ -138,6 +138,7 @@ enum PlanFormat {
     Json,
     Dot,
     Mermaid,
+    Html,
 }
 
 /// Options of `update`.

@@ -49,6 +49,7 @@ pub fn plan(arguments: &ProjectArguments, options: &PlanArguments) -> Result<(),
         PlanFormat::Json => print(&json(&document)),
         PlanFormat::Dot => print(&report::dot(&document)),
         PlanFormat::Mermaid => print(&report::mermaid(&document)),
+        PlanFormat::Html => print(&report::html(&document)),
     }
 }
 

@@ -6,6 +6,7 @@
 mod bars;
 mod estimate_view;
 mod history_view;
+mod html_view;
 mod junit;
 mod plain;
 mod plan_view;
@@ -15,6 +16,7 @@ mod summary;
 pub use bars::Bars;
 pub use estimate_view::{against_estimate, estimate};
 pub use history_view::{RunDocument, changes, changes_json, run, run_json, runs, runs_json};
+pub use html_view::html;
 pub use junit::junit;
 pub use plain::Plain;
 pub use plan_view::{dot, mermaid, table};
