@@ -1,6 +1,8 @@
 """The builders: each makes the matrix's images and pushes them."""
 import json
 import os
+import re
+import shutil
 import subprocess
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +12,7 @@ from .machine import TOP, Problem
 
 RUN_TIMEOUT = 3600   # seconds
 MATRIX_FILE = TOP / "matrices/serverless-plugin.toml"
+READS = re.compile(r"\breads = \[[^\]]*\], *")
 NPM_INSTALL = """
 npm config set fetch-timeout 60000
 npm config set fetch-retry-mintimeout 20000
@@ -20,7 +23,8 @@ npm install -g --no-audit --no-fund serverless@%s
 
 class Builder:
     """A way of building. `start_over` comes before a cold build; after a base has moved `refresh` is
-    called in place of `build`. Both give the exit status and write what they say to `log`."""
+    called in place of `build`. All that builds gives the exit status and writes what it says to `log`.
+    Base images are taken from the registry that `prefix` names."""
 
     name = None
 
@@ -28,6 +32,10 @@ class Builder:
         self.machine = machine
         self.matrix = matrix
         self.prefix = prefix   # registry and path; the repository is {prefix}/serverless-plugin
+
+    @property
+    def registry(self):
+        return self.prefix.split("/", 1)[0]
 
     @property
     def repository(self):
@@ -42,6 +50,14 @@ class Builder:
 
     def refresh(self, log):
         return self.build(log)
+
+    def elsewhere(self, matrix, prefix):
+        """The same builder with all that it remembers, for images of other names."""
+        return type(self)(self.machine, matrix, prefix)
+
+    def action(self, scenario):
+        """What is measured in a scenario."""
+        return self.build if scenario.bumped is None else self.refresh
 
     def call(self, command, log, directory=TOP):
         """The exit status. What is interrupted or takes too long may put its things away first."""
@@ -79,6 +95,7 @@ class Railyard(Builder):
         if not self.program.exists():
             raise Problem("%s is missing: cargo build --release" % self.program)
         self.state = None
+        self.manifest = TOP / "builds.toml"
 
     def start_over(self):
         if self.state:
@@ -86,26 +103,69 @@ class Railyard(Builder):
         self.state = Path(self.machine.work, "railyard-" + uuid.uuid4().hex[:8])
         self.state.mkdir()
 
-    def build(self, log):
-        return self._run(log, "build", "--push", "--no-checks", "--no-cache", "--progress", "plain")
+    def build(self, log, **where):
+        return self._run(log, "build", "--push", "--no-checks", "--progress", "plain", **where)
 
     def refresh(self, log):
         return self._run(log, "update") or self.build(log)
 
-    def _run(self, log, *arguments):
+    def elsewhere(self, matrix, prefix):
+        other = super().elsewhere(matrix, prefix)
+        other.start_over()
+        shutil.copytree(self.state / "store", other.state / "store")
+        return other
+
+    def action(self, scenario):
+        if scenario.name == "empty-store":
+            return self._on_another_machine
+        if scenario.name == "all-bases-no-reads":
+            return self._without_reads().refresh
+        return super().action(scenario)
+
+    def _on_another_machine(self, log):
+        """With nothing but the manifest, the lock and the registry."""
+        return self.build(log, store=self.state / ("store-" + uuid.uuid4().hex[:8]))
+
+    def _without_reads(self):
+        """This builder with a manifest in which a run is decided by its image's digest, and with a
+        store and a lock of its own, so that what follows is as if this had not been. No run of it was
+        ever made on the base images of the moment, as if it had been built on earlier ones."""
+        twin = self.elsewhere(self.matrix, self.prefix)
+        shutil.copy(self.lock, twin.lock)
+        twin.manifest = _manifest_without_reads(twin.state / "manifest")
+        return twin
+
+    @property
+    def lock(self):
+        return self.state / "builds.lock"
+
+    def _run(self, log, *arguments, store=None):
         files = self.machine.files
         variables = {
             "target": self.prefix,
-            "sam": self.machine.registry + "/sam",
-            "harness": self.machine.registry + "/harness",
+            "sam": self.registry + "/sam",
+            "harness": self.registry + "/harness",
             "docker_downloads": files,
             "harness_downloads": files,
             "github": files,
         }
         settings = [text for pair in variables.items() for text in ("--var", "%s=%s" % pair)]
-        settings += ["--file", TOP / "builds.toml", "--only", self.matrix.only,
-                     "--store", self.state / "store", "--lock", self.state / "builds.lock"]
+        settings += ["--file", self.manifest, "--only", self.matrix.only,
+                     "--store", store or self.state / "store", "--lock", self.lock]
         return self.call([self.program, *arguments, *settings], log)
+
+
+def _manifest_without_reads(directory):
+    """A copy of the manifest; its path."""
+    (directory / "matrices").mkdir(parents=True)
+    shutil.copy(TOP / "builds.toml", directory)
+    for matrix in (TOP / "matrices").glob("*.toml"):
+        text = matrix.read_text(encoding="utf-8")
+        (directory / "matrices" / matrix.name).write_text(READS.sub("", text), encoding="utf-8")
+    left = (directory / "matrices" / MATRIX_FILE.name).read_text(encoding="utf-8")
+    if left == MATRIX_FILE.read_text(encoding="utf-8") or "reads =" in left:
+        raise Problem("%s: `reads = [...],` cannot be taken out" % MATRIX_FILE)
+    return directory / "builds.toml"
 
 
 class Bake(Builder):
@@ -143,7 +203,7 @@ class Bake(Builder):
         arguments = {
             "RUNTIME_IMAGE": image.runtime.base,
             "NODE_IMAGE": node.base,
-            "HARNESS_IMAGE": "%s/harness/serverless-plugin:%s-base-image" % (self.machine.registry, image.harness),
+            "HARNESS_IMAGE": "%s/harness/serverless-plugin:%s-base-image" % (self.registry, image.harness),
             "COMPANION": "own" if node == image.runtime else "other",
         }
         contexts = {"tools": "target:tools"}

@@ -34,8 +34,9 @@ class Wire:
 class Meter:
     """Measures one run: begin(), then end()."""
 
-    def __init__(self, wire, blobs, container_log):
+    def __init__(self, wire, blobs, container_log, far):
         self.wire = wire
+        self.far = far
         self.blobs = blobs
         self.container_log = container_log
         self.before = None
@@ -61,6 +62,8 @@ class Meter:
             "received_bytes": wire["received"],
             "stored_bytes": _size(self.blobs),
             "containers": _started(self.container_log),
+            "requests": self.far.requests,
+            "writes": self.far.writes,
             "cpu_s": _busy_seconds(),
         }
         figures["wall_s"] = time.monotonic()

@@ -78,6 +78,9 @@ impl Case {
         }
         let plan = self.world.plan(&[]);
         self.plan = Some(plan.clone());
+        if self.model.cache {
+            self.same_elsewhere(&plan);
+        }
         let before = self.world.digests(&plan);
         self.world.build();
         let after = self.world.digests(&plan);
@@ -163,7 +166,8 @@ impl Case {
     }
 
     /// Whether a reason may be given although no byte changes: because a command may do anything
-    /// with what changed, or because files of an image that is yet to be built are copied.
+    /// with what changed, because files of an image that is yet to be built are copied, or because
+    /// something is set again that a base of the matrix sets.
     fn excuses(&self, cell: &str, reason: &Reason, changed: &BTreeSet<String>) -> bool {
         let layers = self.model.all_layers(image_of(cell));
         let runs = layers.iter().any(|at| match &self.model.layers[*at].content {
@@ -177,8 +181,13 @@ impl Case {
                 let upstream = image_of(&reason.subject);
                 let is_base =
                     matches!(self.model.base(image_of(cell)), Base::Image(base) if *base == upstream);
-                let files_changed = self.change.kind != Kind::Config;
-                if is_base { !changed.contains(&reason.subject) } else { files_changed }
+                let is_config = self.change.kind == Kind::Config;
+                let sets = || self.model.sets(image_of(cell), &self.change.subjects[0]);
+                match is_base {
+                    // What the base says is replaced, or the base did not change either.
+                    true => is_config && sets() || !changed.contains(&reason.subject),
+                    false => !is_config,
+                }
             }
             _ => false,
         }
@@ -217,6 +226,18 @@ impl Case {
             list("changed").into_iter().chain(list("added")).filter(pushed).collect();
         assert_eq!(foreseen, plan.named(), "`plan --if` on the left, `plan` on the right");
         assert_eq!(list("removed").is_empty(), self.change.kind != Kind::ValueRemoved);
+    }
+
+    /// Another machine with the same cache repository names the same cells, for reasons that it has
+    /// from the registry; what a tag had before, only this machine knows.
+    fn same_elsewhere(&mut self, plan: &Plan) {
+        let other = self.world.plan_elsewhere();
+        assert_eq!(other.named(), plan.named(), "another machine on the left");
+        if !matches!(self.change.kind, Kind::TagDeleted | Kind::TagMoved) {
+            for cell in plan.named() {
+                self.reasons(&other.cells[&cell], &cell, &plan.named());
+            }
+        }
     }
 
     /// After the build everything is current, and one more writes nothing.

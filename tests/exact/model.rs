@@ -212,6 +212,13 @@ impl Model {
         layers
     }
 
+    /// Whether an image sets a field of its configuration, or inherits that by `extends`.
+    pub fn sets(&self, image: usize, field: &str) -> bool {
+        let image = &self.images[image];
+        let own = image.config.iter().any(|(name, _)| name == field);
+        own || image.extends.is_some_and(|parent| self.sets(parent, field))
+    }
+
     /// What an image is built on, written or inherited.
     pub fn base(&self, image: usize) -> &Base {
         match self.images[image].extends {

@@ -112,6 +112,14 @@ impl World {
         Plan { cells, document }
     }
 
+    /// What another machine says, which has the manifest, the lock and the registry.
+    pub fn plan_elsewhere(&mut self) -> Plan {
+        let own = std::mem::replace(&mut self.project.store, "another".to_owned());
+        let plan = self.plan(&[]);
+        self.project.store = own;
+        plan
+    }
+
     fn said(&self, cell: &Value) -> Said {
         let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
         let reasons = list(&cell["reasons"]);
