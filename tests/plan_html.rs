@@ -128,6 +128,29 @@ fn labels_are_text_whatever_they_hold() {
 }
 
 #[test]
+fn the_policy_stops_what_is_added_to_the_page() {
+    let project = Project::new(MANIFEST);
+    let browser = open(&project, &["--offline"]);
+    quiet(&browser, &project);
+    let added = "<script>document.title = 'owned'</script><img src=\"http://127.0.0.1:9/image\"></body>";
+    project.write("plan.html", &project.read("plan.html").replace("</body>", added));
+    browser.open(&address(&project));
+    assert_eq!(browser.evaluate("return document.title"), "acme: plan");
+    let said = browser.console().join("\n");
+    for stopped in
+        ["Executing inline script violates", "Loading the image 'http://127.0.0.1:9/image' violates"]
+    {
+        assert!(said.contains(stopped), "{stopped}: {said}");
+    }
+    // Without a policy the request is seen: the check that nothing is fetched can fail.
+    let bare = project.read("plan.html").replace("Content-Security-Policy", "x");
+    project.write("plan.html", &bare);
+    browser.open(&address(&project));
+    assert_eq!(browser.evaluate("return document.title"), "owned");
+    assert!(browser.requests().contains(&"http://127.0.0.1:9/image".to_owned()));
+}
+
+#[test]
 fn a_square_opens_its_cell_by_mouse_keyboard_and_address() {
     let project = Project::new(MANIFEST);
     let browser = open(&project, &["--offline"]);

@@ -81,6 +81,10 @@ impl Browser {
             } } }),
         );
         browser.session = format!("{}/{}", browser.session, made["sessionId"].as_str().unwrap());
+        // The page that a new window shows is of no interest.
+        browser.open("about:blank");
+        browser.console();
+        browser.requests();
         browser
     }
 
