@@ -9,8 +9,8 @@ use crate::oci::{Digest, Hasher, Platform};
 /// Changes when the making of layers changes their bytes: part of every key.
 pub const KEY_VERSION: u32 = 1;
 
-/// Changes when the built-in check `abi` judges otherwise: part of its key.
-pub const ABI_VERSION: u32 = 1;
+/// Changes when the built-in check `abi` judges otherwise: part of its keys.
+pub(super) const ABI_VERSION: u32 = 1;
 
 /// A hash of labelled fields.
 pub(super) struct Key(Hasher);
@@ -159,6 +159,13 @@ pub fn check_result(image: &Digest, check: &ConcreteCheck, platform: &Platform) 
     let mut key = Key::new("check result", platform);
     key.digest(image);
     self::check(&mut key, check);
+    key.finish()
+}
+
+/// The key of the result of the built-in check `abi`: decided by the image and how it is judged.
+pub fn abi_result(image: &Digest, platform: &Platform) -> Digest {
+    let mut key = Key::new("abi result", platform);
+    key.digest(image).number(u64::from(ABI_VERSION));
     key.finish()
 }
 

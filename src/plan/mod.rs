@@ -24,7 +24,7 @@ pub use drift::{Planned, PlannedError};
 pub use durations::{Durations, Group, Measure, Measured, Wanted, delivery_name, step_command, step_name};
 pub use estimate::{Estimate, PathStep};
 pub use ingredients::{Ingredients, Input, InputKind, LayerIngredient, SetupIngredient};
-pub use key::{ABI_VERSION, KEY_VERSION, check_result};
+pub use key::{KEY_VERSION, abi_result, check_result};
 pub use reason::{CellView, Reason, ReasonCode, Status, TagView, differences, layer_differences};
 pub use schedule::{Limits, Schedule};
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};

@@ -10,7 +10,7 @@ use super::worker::{StepReport, Worker, used};
 use crate::layer::{Abi, AbiSpec, Finding, KnownFacts, Problem, System, SystemFiles, TreeFile};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, LayerId, Source};
 use crate::oci::{Descriptor, ImageConfig};
-use crate::plan::StepId;
+use crate::plan::{StepId, abi_result};
 use crate::store::{CheckRecord, ImageRecord, Record};
 
 /// How many files a failure names.
@@ -38,6 +38,13 @@ struct Origin {
 impl Worker {
     /// Judges a cell's programs; a success is remembered, and shared through the cache repository.
     pub(super) async fn abi(self: &Arc<Self>, id: StepId, cell: CellId) -> Result<StepReport, StepError> {
+        let key = abi_result(&self.image(cell)?.manifest.digest, &self.matrix.platform);
+        if let Some(Record::Check(known)) = self.store.record(&key)?
+            && known.passed
+            && !self.settings.no_reuse
+        {
+            return Ok(StepReport::default());
+        }
         let begun = Instant::now();
         let progress = self.progress(id);
         let judged = self.judged(cell, &progress).await?;
@@ -45,15 +52,10 @@ impl Worker {
         if !findings.is_empty() {
             return Err(self.refusal(cell, &judged, &findings, &progress).await);
         }
-        let key = self.plan.step(id).key;
         let record = Record::Check(CheckRecord { passed: true, seconds: begun.elapsed().as_secs_f64() });
         self.store.put_record(&key, &record)?;
         let mut report = StepReport { notices: self.differences(cell, &judged).await, ..Default::default() };
-        if let Some(cache) = &self.cache
-            && let Err(error) = cache.publish(&key, &record, &progress).await
-        {
-            report.notices.push(format!("not shared in the cache repository: {error}"));
-        }
+        self.share(id, &key, &record, &mut report).await;
         Ok(report)
     }
 

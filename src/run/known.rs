@@ -12,7 +12,9 @@ use super::images::Images;
 use crate::lock::Lock;
 use crate::matrix::{Matrix, Source};
 use crate::oci::Digest;
-use crate::plan::{Action, Actions, Anew, Known, Plan, StepId, StepKind, UsedSource, check_result};
+use crate::plan::{
+    Action, Actions, Anew, Known, Plan, StepId, StepKind, UsedSource, abi_result, check_result,
+};
 use crate::store::{Record, Store};
 
 /// How many records are looked up in the cache repository at a time.
@@ -65,7 +67,7 @@ impl Sources<'_> {
                         found.known.0.insert(step.key);
                     }
                 }
-                StepKind::Check { .. } => {}
+                StepKind::Abi(_) | StepKind::Check { .. } => {}
                 _ => self.take(&mut found, id, self.store.record(&step.key)?),
             }
         }
@@ -133,12 +135,10 @@ impl Sources<'_> {
             .plan
             .steps()
             .filter(|(id, step)| {
-                let shared = match step.kind {
-                    StepKind::Assemble(_) | StepKind::Artifact(_) | StepKind::Setup { .. } => true,
-                    // What is not made yet has not been checked.
-                    StepKind::Abi(_) => self.plan.needs(*id).iter().all(|n| actions.of(*n) == Action::Reuse),
-                    _ => false,
-                };
+                let shared = matches!(
+                    step.kind,
+                    StepKind::Assemble(_) | StepKind::Artifact(_) | StepKind::Setup { .. }
+                );
                 shared && actions.of(*id) == Action::Run && !unfit.contains(id) && !asked.contains(&step.key)
             })
             .map(|(id, _)| id)
@@ -159,11 +159,16 @@ impl Sources<'_> {
     async fn checks(&self, found: &mut Knowledge) -> Result<(), StepError> {
         let mut missing = Vec::new();
         for (id, step) in self.plan.steps() {
-            let StepKind::Check { cell, position } = step.kind else { continue };
+            let (StepKind::Abi(cell) | StepKind::Check { cell, .. }) = step.kind else { continue };
             let assemble = self.plan.cells[cell.0].as_ref().expect("steps belong to planned cells").assemble;
             let Some(Record::Image(image)) = found.records.get(&assemble) else { continue };
-            let check = &self.matrix.cells[cell.0].checks[position];
-            let key = check_result(&image.manifest.digest, check, &self.matrix.platform);
+            let (digest, platform) = (&image.manifest.digest, &self.matrix.platform);
+            let key = match step.kind {
+                StepKind::Check { position, .. } => {
+                    check_result(digest, &self.matrix.cells[cell.0].checks[position], platform)
+                }
+                _ => abi_result(digest, platform),
+            };
             match self.store.record(&key)? {
                 record @ Some(_) => self.take(found, id, record),
                 None => missing.push((id, key)),
