@@ -52,7 +52,7 @@ class Builder:
         return self.build(log)
 
     def elsewhere(self, matrix, prefix):
-        """The same builder with all that it remembers, for images of other names."""
+        """The same builder with all that it remembers, for the same images by other names."""
         return type(self)(self.machine, matrix, prefix)
 
     def action(self, scenario):

@@ -5,6 +5,7 @@ import threading
 
 HEAD_END = b"\r\n\r\n"
 LONGEST_HEAD = 1 << 18
+TLS_HANDSHAKE = b"\x16"
 WRITING = (b"PUT", b"POST", b"PATCH", b"DELETE")
 
 
@@ -51,7 +52,13 @@ class FarRegistry:
 
     async def _requests(self, reader, sink):
         while True:
-            head = await reader.readuntil(HEAD_END)
+            first = await reader.readexactly(1)
+            if first == TLS_HANDSHAKE:
+                # clients try TLS first, and go on when the registry itself has refused it
+                await asyncio.sleep(self.delay)
+                sink.write(first)
+                return await _pour(reader, sink)
+            head = first + await reader.readuntil(HEAD_END)
             self.requests += 1
             self.writes += head.split(b" ", 1)[0] in WRITING
             if self.delay:
@@ -88,7 +95,7 @@ async def _pass(left, reader, sink):
 
 
 async def _pour(reader, writer):
-    """Answers, as they come."""
+    """Bytes, as they come."""
     try:
         while data := await reader.read(1 << 18):
             writer.write(data)

@@ -153,7 +153,7 @@ impl Surveyor<'_> {
             _ if tags.is_empty() && expected.is_some() => (Status::Current, Vec::new()),
             _ if tags.is_empty() => (Status::Unbuilt, Vec::new()),
             None => (Status::Current, Vec::new()),
-            Some((reference, None)) => (Status::Missing, vec![self.missing(reference, cell, seen)?]),
+            Some((reference, None)) => (Status::Missing, self.missing(reference, cell, seen)?),
             Some((reference, Some(has))) => {
                 let new = Ingredients::of(self.matrix, self.plan, self.inputs, steps);
                 let old = self.provenances.find(&reference.name, *has, Some(&cell.name)).await?;
@@ -182,19 +182,19 @@ impl Surveyor<'_> {
         reference: &Reference,
         cell: &Cell,
         seen: &BTreeMap<(String, String), BTreeSet<String>>,
-    ) -> Result<Reason, StepError> {
+    ) -> Result<Vec<Reason>, StepError> {
         if let Some(Record::Tag(last)) = self.store.record(&tag_key(reference))? {
             let reason = Reason::new(ReasonCode::TagDeleted, reference.to_string());
-            return Ok(reason.moved(Some(last.to_string()), None));
+            return Ok(vec![reason.moved(Some(last.to_string()), None)]);
         }
-        let new = cell.coordinates.iter().find(|(axis, value)| {
+        let new = cell.coordinates.iter().filter(|(axis, value)| {
             let values = seen.get(&(cell.image.to_string(), axis.to_string()));
             values.is_some_and(|values| !values.contains(&**value))
         });
-        Ok(match new {
-            Some((axis, value)) => Reason::new(ReasonCode::VersionAdded, format!("{axis} {value}")),
-            None => Reason::new(ReasonCode::NeverBuilt, ""),
-        })
+        let added: Vec<Reason> = new
+            .map(|(axis, value)| Reason::new(ReasonCode::VersionAdded, format!("{axis} {value}")))
+            .collect();
+        Ok(if added.is_empty() { vec![Reason::new(ReasonCode::NeverBuilt, "")] } else { added })
     }
 
     fn stale(
