@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::oci::Digest;
-use crate::plan::{Class, StepId};
+use crate::plan::{Class, Reason, StepId};
 
 /// Something happened. Events of one step come in order: started, lines and bytes, finished.
 #[derive(Debug, Clone)]
@@ -182,6 +182,8 @@ pub struct CellSummary {
     pub references: Vec<String>,
     /// What its first tag pointed at before, when that was something else.
     pub previous: Option<Digest>,
+    /// Why its tags moved.
+    pub reasons: Vec<Reason>,
     /// The failed step and its message.
     pub failure: Option<String>,
 }

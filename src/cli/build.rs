@@ -142,7 +142,7 @@ async fn build_async(
         level: 4,
         no_reuse: build.no_reuse,
         layouts: layouts.clone(),
-        anew: anew.keys().map(|id| plan.step(*id).key).collect(),
+        anew: anew.iter().map(|(id, why)| (plan.step(*id).key, *why)).collect(),
     };
     let (sender, receiver) = mpsc::unbounded_channel();
     let reporter = reporter(build.progress);

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use super::{bytes, seconds};
 use crate::event::{CellOutcome, Failure, Summary};
+use crate::plan::ReasonCode;
 
 /// What failed, with the end of its log and what to do next.
 pub fn failures(failures: &[Failure]) -> String {
@@ -41,6 +42,11 @@ pub fn summary(summary: &Summary) -> String {
             _ => String::new(),
         };
         let _ = writeln!(text, "{mark}  {}{digest}{note}", cell.cell);
+        for reason in cell.reasons.iter().filter(|_| cell.outcome == CellOutcome::Built) {
+            if reason.code != ReasonCode::NeverBuilt {
+                let _ = writeln!(text, "         {reason}");
+            }
+        }
     }
     let count = |outcome| summary.count(outcome);
     let _ = writeln!(

@@ -8,6 +8,7 @@ use bytes::Bytes;
 
 use super::archive::write_docker_archive;
 use super::error::StepError;
+use super::judge::{Judge, Seen};
 use super::provenance::{Made, Provenance};
 use super::worker::{StepReport, StepValue, Worker};
 use crate::engine::{Collect, LineSink, RunRequest};
@@ -15,7 +16,7 @@ use crate::event::Event;
 use crate::manifest::Network;
 use crate::matrix::{CellId, ConcreteCommand, Source};
 use crate::oci::{Digest, MEDIA_MANIFEST, Reference, RepositoryName};
-use crate::plan::{Delivery, Ingredients, Inputs, StepId, check_result};
+use crate::plan::{Delivery, Ingredients, Inputs, Reason, ReasonCode, StepId, check_result};
 use crate::store::{CheckRecord, ImageRecord, Record, tag_key};
 
 impl Worker {
@@ -31,14 +32,15 @@ impl Worker {
                 behind.push((position, found));
             }
         }
-        let report = StepReport {
+        let mut report = StepReport {
             changed: !behind.is_empty(),
             previous: behind.first().and_then(|(_, found)| *found),
-            notices: Vec::new(),
+            ..StepReport::default()
         };
-        if !behind.is_empty() {
+        if let Some((position, has)) = behind.first() {
+            report.reasons = self.why(cell, &references[*position], *has, digest).await;
             self.upload(id, cell, image).await?;
-            self.explain(cell, image, report.previous).await?;
+            self.explain(cell, image, &report).await?;
         }
         self.set(id, StepValue::Pushed(behind));
         Ok(report)
@@ -62,22 +64,58 @@ impl Worker {
         Ok(())
     }
 
-    /// Says in the repositories what went into the image.
-    async fn explain(
-        &self,
-        cell: CellId,
-        image: &ImageRecord,
-        previous: Option<Digest>,
-    ) -> Result<(), StepError> {
-        let inputs = Inputs {
+    /// What the plan was made with, but for the delivery.
+    fn inputs(&self) -> Inputs<'_> {
+        Inputs {
             lock: &self.lock,
             layouts: &self.settings.layouts,
             created: self.settings.created.as_deref(),
             delivery: Delivery::default(),
+        }
+    }
+
+    /// Why a tag that has something else is moved to an image; nothing where that cannot be found out.
+    async fn why(
+        &self,
+        cell: CellId,
+        reference: &Reference,
+        has: Option<Digest>,
+        image: Digest,
+    ) -> Vec<Reason> {
+        let steps = self.steps(cell);
+        let judge = Judge {
+            matrix: &self.matrix,
+            plan: &self.plan,
+            inputs: &self.inputs(),
+            store: &self.store,
+            provenances: &self.provenances,
+            steps,
+            seen: &Seen::new(),
         };
-        let ingredients = Ingredients::of(&self.matrix, &self.plan, &inputs, self.steps(cell));
+        let verdict = judge.why(reference, has, Some(image)).await;
+        let mut reasons = verdict.map(|verdict| verdict.reasons).unwrap_or_default();
+        let mut anew = Vec::new();
+        for step in steps.setup.iter().chain(&steps.artifacts) {
+            let step = self.plan.step(*step);
+            anew.extend(self.settings.anew.get(&step.key).map(|why| Reason::anew(*why, &step.label)));
+        }
+        if !anew.is_empty() {
+            reasons.retain(|reason| reason.code != ReasonCode::TagMoved);
+            reasons.extend(anew);
+        }
+        reasons
+    }
+
+    /// Says in the repositories what went into the image.
+    async fn explain(&self, cell: CellId, image: &ImageRecord, report: &StepReport) -> Result<(), StepError> {
+        let ingredients = Ingredients::of(&self.matrix, &self.plan, &self.inputs(), self.steps(cell));
         let finished = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let made = Made { run: self.settings.run_id.clone(), finished, previous };
+        let made = Made {
+            run: self.settings.run_id.clone(),
+            finished,
+            previous: report.previous,
+            reasons: report.reasons.clone(),
+        };
         let provenance = Provenance { ingredients, made };
         for repository in self.repositories(cell) {
             self.provenances.attach(&repository, &image.manifest, &provenance).await?;

@@ -289,6 +289,7 @@ impl Dispatcher<'_> {
             digest: self.worker.image_digest(steps.assemble),
             references: cell.references.iter().map(ToString::to_string).collect(),
             previous: reports().find_map(|r| r.previous),
+            reasons: reports().flat_map(|r| r.reasons.iter().cloned()).collect(),
             failure,
         }
     }

@@ -87,7 +87,7 @@ impl Worker {
         if let Some(locked) = self.lock.outputs.get(&key)
             && *locked != blob.diff_id
         {
-            let anew = self.settings.anew.contains(&key);
+            let anew = self.settings.anew.contains_key(&key);
             let message = format!(
                 "the output of `{layer}` ({}) is {}, the lock {} {locked}",
                 self.plan.step(id).label,

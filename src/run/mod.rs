@@ -12,6 +12,7 @@ mod error;
 mod fresh;
 mod images;
 mod inspect;
+mod judge;
 mod known;
 mod lock_artifact;
 mod log;

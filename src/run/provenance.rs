@@ -17,7 +17,7 @@ use crate::oci::{
     Descriptor, Digest, Hasher, ImageIndex, ImageManifest, MEDIA_EMPTY, MEDIA_INDEX, MEDIA_MANIFEST,
     RepositoryName, to_canonical_json,
 };
-use crate::plan::{Ingredients, InputKind};
+use crate::plan::{Ingredients, InputKind, Reason};
 use crate::registry::Registry;
 use crate::store::{Record, Store};
 
@@ -35,6 +35,9 @@ pub struct Made {
     /// What the cell's first tag had before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<Digest>,
+    /// Why it was made instead of that.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<Reason>,
 }
 
 /// A statement as it is read back.
@@ -280,7 +283,12 @@ mod tests {
             layers: Vec::new(),
             config: BTreeMap::from([("env.A".to_owned(), "1".to_owned())]),
         };
-        let made = Made { run: "r".into(), finished: "2026-01-01T00:00:00Z".into(), previous: None };
+        let made = Made {
+            run: "r".into(),
+            finished: "2026-01-01T00:00:00Z".into(),
+            previous: None,
+            reasons: Vec::new(),
+        };
         let provenance = Provenance { ingredients, made };
         let repository: RepositoryName = "localhost:5000/acme/app".parse().unwrap();
         let statement = provenance.statement(&repository, Digest::of(b"image"));

@@ -165,11 +165,12 @@ impl RunLog {
             CellOutcome::Skipped => &mut self.run.skipped,
         };
         *count += 1;
+        let reasons: Vec<String> = cell.reasons.iter().map(ToString::to_string).collect();
         self.cells.push(CellRow {
             cell: cell.cell,
             image: cell.image,
             outcome: cell.outcome.name().to_owned(),
-            reason: None,
+            reason: (!reasons.is_empty()).then(|| reasons.join("; ")),
             failure: cell.failure,
             digest: cell.digest,
             previous: cell.previous,

@@ -1,22 +1,20 @@
 //! How things stand: what every tag has, what it should have, and why the two differ.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::StepError;
 use super::fresh::with_dependents;
+use super::judge::{Judge, Seen};
 use super::known::Knowledge;
 use super::provenance::{Provenances, is_fallback_tag};
 use crate::matrix::{Cell, Matrix};
 use crate::oci::{Digest, Reference, RepositoryName};
-use crate::plan::{
-    CellSteps, CellView, Ingredients, Inputs, Plan, Reason, ReasonCode, Status, StepId, StepKind, TagView,
-    differences, layer_differences,
-};
+use crate::plan::{CellSteps, CellView, Inputs, Plan, Reason, ReasonCode, Status, StepId, StepKind, TagView};
 use crate::registry::Registry;
-use crate::store::{Record, Store, tag_key};
+use crate::store::{Record, Store};
 
 /// How many requests are made at a time; the client's budget may make it fewer.
 const REQUESTS: usize = 16;
@@ -141,32 +139,34 @@ impl Surveyor<'_> {
         Ok(Found { steps, cell, expected, anew, tags })
     }
 
+    fn judge_of<'j>(&'j self, steps: &'j CellSteps, seen: &'j Seen) -> Judge<'j> {
+        Judge {
+            matrix: self.matrix,
+            plan: self.plan,
+            inputs: self.inputs,
+            store: self.store,
+            provenances: self.provenances,
+            steps,
+            seen,
+        }
+    }
+
     async fn judge(
         &self,
         found: &Found<'_>,
-        seen: &BTreeMap<(String, String), BTreeSet<String>>,
+        seen: &Seen,
     ) -> Result<(CellView, BTreeMap<StepId, Vec<Reason>>), StepError> {
-        let Found { steps, cell, expected, anew, tags } = found;
+        let Found { steps, expected, anew, tags, .. } = found;
         let behind = tags.iter().find(|(_, has)| has.is_none() || *has != *expected);
         let mut because = BTreeMap::new();
         let (status, mut reasons) = match behind {
             _ if tags.is_empty() && expected.is_some() => (Status::Current, Vec::new()),
             _ if tags.is_empty() => (Status::Unbuilt, Vec::new()),
             None => (Status::Current, Vec::new()),
-            Some((reference, None)) => (Status::Missing, self.missing(reference, cell, seen)?),
-            Some((reference, Some(has))) => {
-                let new = Ingredients::of(self.matrix, self.plan, self.inputs, steps);
-                let old = self.provenances.find(&reference.name, *has, Some(&cell.name)).await?;
-                match old {
-                    None => {
-                        let reason = Reason::new(ReasonCode::Foreign, reference.to_string());
-                        (Status::Foreign, vec![reason.moved(Some(has.to_string()), None)])
-                    }
-                    Some(old) => {
-                        because = self.layers(steps, &old.ingredients, &new);
-                        (Status::Stale, self.stale(reference, *has, *expected, &old.ingredients, &new)?)
-                    }
-                }
+            Some((reference, has)) => {
+                let verdict = self.judge_of(steps, seen).why(reference, *has, *expected).await?;
+                because = verdict.layers;
+                (verdict.status, verdict.reasons)
             }
         };
         if !anew.is_empty() {
@@ -175,78 +175,6 @@ impl Surveyor<'_> {
         }
         let tags = tags.iter().map(|(r, d)| TagView { reference: r.to_string(), digest: *d }).collect();
         Ok((CellView { status, expected: *expected, tags, reasons }, because))
-    }
-
-    fn missing(
-        &self,
-        reference: &Reference,
-        cell: &Cell,
-        seen: &BTreeMap<(String, String), BTreeSet<String>>,
-    ) -> Result<Vec<Reason>, StepError> {
-        if let Some(Record::Tag(last)) = self.store.record(&tag_key(reference))? {
-            let reason = Reason::new(ReasonCode::TagDeleted, reference.to_string());
-            return Ok(vec![reason.moved(Some(last.to_string()), None)]);
-        }
-        let new = cell.coordinates.iter().filter(|(axis, value)| {
-            let values = seen.get(&(cell.image.to_string(), axis.to_string()));
-            values.is_some_and(|values| !values.contains(&**value))
-        });
-        let added: Vec<Reason> = new
-            .map(|(axis, value)| Reason::new(ReasonCode::VersionAdded, format!("{axis} {value}")))
-            .collect();
-        Ok(if added.is_empty() { vec![Reason::new(ReasonCode::NeverBuilt, "")] } else { added })
-    }
-
-    fn stale(
-        &self,
-        reference: &Reference,
-        has: Digest,
-        expected: Option<Digest>,
-        old: &Ingredients,
-        new: &Ingredients,
-    ) -> Result<Vec<Reason>, StepError> {
-        let mut reasons = Vec::new();
-        let last = match self.store.record(&tag_key(reference))? {
-            Some(Record::Tag(last)) => Some(last),
-            _ => None,
-        };
-        // Another cell's statement is as good where this cell's tag is known to have had the image.
-        let elsewhere = last.map_or(old.cell != new.cell, |last| last != has);
-        if elsewhere {
-            let was = last.map(|d| d.to_string());
-            reasons.push(
-                Reason::new(ReasonCode::TagMoved, reference.to_string()).moved(was, Some(has.to_string())),
-            );
-        }
-        if old.cell == new.cell || !elsewhere {
-            reasons.extend(differences(old, new));
-        }
-        if reasons.is_empty() {
-            let code = if expected.is_some() { ReasonCode::TagMoved } else { ReasonCode::Unrecorded };
-            reasons.push(
-                Reason::new(code, reference.to_string())
-                    .moved(expected.map(|d| d.to_string()), Some(has.to_string())),
-            );
-        }
-        Ok(reasons)
-    }
-
-    /// Why the layers of a cell are made.
-    fn layers(
-        &self,
-        steps: &CellSteps,
-        old: &Ingredients,
-        new: &Ingredients,
-    ) -> BTreeMap<StepId, Vec<Reason>> {
-        let known: HashSet<Digest> = old.layers.iter().map(|layer| layer.key).collect();
-        let mut because = BTreeMap::new();
-        for (layer, step) in new.layers.iter().zip(&steps.artifacts) {
-            let was = old.layers.iter().find(|was| was.name == layer.name);
-            if let (Some(was), false) = (was, known.contains(&layer.key)) {
-                because.insert(*step, layer_differences(was, layer));
-            }
-        }
-        because
     }
 
     /// Tags of railyard's in the repositories of the matrix that no cell has.
@@ -279,8 +207,8 @@ impl Surveyor<'_> {
 }
 
 /// For each image and axis the values of cells of which a tag is there.
-fn values_seen(found: &[Found<'_>]) -> BTreeMap<(String, String), BTreeSet<String>> {
-    let mut seen: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+fn values_seen(found: &[Found<'_>]) -> Seen {
+    let mut seen: Seen = BTreeMap::new();
     for found in found.iter().filter(|f| f.tags.iter().any(|(_, has)| has.is_some())) {
         for (axis, value) in &found.cell.coordinates {
             let key = (found.cell.image.to_string(), axis.to_string());

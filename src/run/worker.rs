@@ -21,7 +21,7 @@ use crate::event::{BlobCounts, Event};
 use crate::lock::Lock;
 use crate::matrix::{Cell, CellId, Matrix, Source};
 use crate::oci::{DiffId, Digest, ImageConfig};
-use crate::plan::{CellSteps, Plan, StepId, StepKind, UsedSource};
+use crate::plan::{Anew, CellSteps, Plan, Reason, StepId, StepKind, UsedSource};
 use crate::registry::Registry;
 use crate::store::{ImageRecord, LayerRecord, Record, Store};
 
@@ -32,6 +32,8 @@ pub struct StepReport {
     pub changed: bool,
     /// What the cell's first tag pointed at before.
     pub previous: Option<Digest>,
+    /// Why the cell's tags move.
+    pub reasons: Vec<Reason>,
     /// Things the user should know.
     pub notices: Vec<String>,
 }
@@ -71,7 +73,7 @@ pub struct Settings {
     /// Digests of the images in OCI layouts, by directory.
     pub layouts: BTreeMap<String, Digest>,
     /// Keys of steps that run again though their result is known: their outputs in the lock move.
-    pub anew: HashSet<Digest>,
+    pub anew: HashMap<Digest, Anew>,
 }
 
 /// Everything a step needs.
@@ -257,7 +259,7 @@ impl Worker {
 
     /// Whether a step of this key runs again though its result is known.
     pub fn is_anew(&self, key: &Digest) -> bool {
-        self.settings.anew.contains(key)
+        self.settings.anew.contains_key(key)
     }
 
     pub(super) fn note_output(&self, key: Digest, diff_id: DiffId) {

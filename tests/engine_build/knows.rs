@@ -172,6 +172,9 @@ fn a_base_that_moved_concerns_the_cells_on_it_and_copies_only_by_what_is_copied(
     assert_eq!(built.steps("artifact"), 0);
     let outcomes: Vec<String> = built.outcomes().into_iter().map(|(_, outcome)| outcome).collect();
     assert_eq!(outcomes, ["built", "built", "current", "current"]);
+    assert_eq!(&built.0["cells"][0]["reasons"][0], reason, "the run says the same");
+    assert_eq!(built.0["cells"][2]["reasons"], Value::Array(Vec::new()));
+    project.run(&["history", "app[system=a,edition=x]"]).code(0).prints(&["base-moved"]);
 }
 
 #[test]
