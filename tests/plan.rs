@@ -109,6 +109,38 @@ fn the_document_follows_its_schema() {
     assert_eq!(problems(&schema, &schema, &document, "$").len(), 3);
 }
 
+#[test]
+fn the_document_of_a_plan_that_asked_follows_its_schema_too() {
+    let text =
+        std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/plan.schema.json")).unwrap();
+    let schema: Value = serde_json::from_str(&text).unwrap();
+    let mut project = project::registry::project(
+        r#"
+[axes.edition]
+values = ["x", "y"]
+[layers.edition]
+files = [{ path = "/srv/edition", content = "{{ edition }}" }]
+[images.app]
+axes = ["edition"]
+base = "$BASE"
+tags = ["{{ edition }}"]
+layers = ["edition"]
+"#,
+    );
+    project.engine = project::NO_ENGINE.into();
+    project.push(&["--only", "edition=x"]);
+    let text = project.read("builds.toml");
+    project.write("builds.toml", &text.replace("\"{{ edition }}\" }]", "\"{{ edition }}!\" }]"));
+    for arguments in [&[][..], &["--if", "axis=edition+z"]] {
+        let all = [&["plan", "--format", "json"], arguments].concat();
+        let found: Value = serde_json::from_str(&project.run(&all).code(0).out).unwrap();
+        assert_eq!(found["cells"][0]["status"], "stale");
+        assert_eq!(found["cells"][1]["tags"][0]["digest"], Value::Null);
+        assert_eq!(problems(&schema, &schema, &found, "$"), Vec::<String>::new());
+        assert_eq!(project.run(&all).code(0).out, project.run(&all).code(0).out);
+    }
+}
+
 /// Where a value is not as a schema says; of JSON Schema what the plan's schema uses.
 fn problems(root: &Value, schema: &Value, value: &Value, place: &str) -> Vec<String> {
     let mut found = Vec::new();
