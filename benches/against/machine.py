@@ -3,7 +3,7 @@ import contextlib
 import os
 import shlex
 import subprocess
-import tempfile
+import uuid
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
@@ -41,8 +41,9 @@ class Machine:
         self.undo.close()
 
     def _make_work(self, undo):
-        self.work = Path(tempfile.mkdtemp(prefix="railyard-bench.", dir="/var/tmp"))
-        self.id = self.work.suffix.lstrip(".").lower().replace("_", "-")
+        self.id = uuid.uuid4().hex[:8]   # a part of repositories' names, in which `_` may not come first
+        self.work = Path("/var/tmp/railyard-bench." + self.id)
+        self.work.mkdir(mode=0o700)
         if self.keep:
             undo.callback(print, "kept: %s" % self.work)
         else:
