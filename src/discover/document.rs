@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Candidate, DiscoverError};
+use crate::registry::causes;
 
 /// Most of a list that is read, in bytes.
 const LIMIT: usize = 16 * 1024 * 1024;
@@ -76,17 +77,6 @@ fn versions(text: &str, place: &str) -> Result<Vec<Candidate>, DiscoverError> {
     }
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#'));
     Ok(lines.map(Candidate::plain).collect())
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

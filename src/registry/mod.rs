@@ -33,7 +33,7 @@ use crate::oci::{Descriptor, Digest, Reference, RepositoryName};
 
 pub use client::{HttpRegistry, RegistryOptions};
 pub use credentials::Credentials;
-pub use error::{RegistryError, RegistryErrorKind};
+pub use error::{RegistryError, RegistryErrorKind, causes};
 pub use fake::FakeRegistry;
 pub use host::HostSettings;
 pub use retry::RetrySettings;

@@ -11,6 +11,7 @@ use super::blobs::{Once, Progress, Traffic};
 use super::error::StepError;
 use crate::event::Direction;
 use crate::oci::{Digest, Hasher};
+use crate::registry::causes;
 use crate::store::Store;
 
 const TRIES: u32 = 3;
@@ -140,15 +141,4 @@ fn without_secrets(url: &str) -> String {
     let _ = parsed.set_password(None);
     parsed.set_query(None);
     parsed.to_string()
-}
-
-fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
 }
