@@ -556,6 +556,7 @@ async fn changes_are_one_layer_with_whiteouts() {
 
         let nothing = RunRequest { command: ["/bin/sh", "-c", ":"].map(String::from).into(), ..request };
         assert_eq!(run(&engine, nothing).await.tree(), &Tree::new());
+        engine.settle().await;
         assert_eq!((containers(&engine, "changes"), dangling()), (String::new(), String::new()));
     }
 }

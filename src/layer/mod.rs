@@ -30,6 +30,7 @@ mod path;
 mod place;
 mod placed;
 mod resolve;
+mod restore;
 mod spool;
 mod staging;
 mod system;
@@ -55,6 +56,7 @@ pub use linker::Linker;
 pub use path::TreePath;
 pub use place::{Placement, place};
 pub use placed::write_placed;
+pub use restore::{Restoration, write_restored};
 pub use system::{System, SystemFiles};
 pub use tree::{Node, Tree, Walk};
 

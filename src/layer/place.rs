@@ -140,6 +140,11 @@ impl Placement {
         self.moved.is_empty() && self.metadata.is_empty()
     }
 
+    /// Whether every path of the artifact is where it was.
+    pub fn keeps_paths(&self) -> bool {
+        self.moved.is_empty()
+    }
+
     /// The key of the placed layer: equal for equal differences of one artifact, and the same as
     /// of no other. `artifact` is the digest of the artifact's blob.
     pub fn key(&self, artifact: Digest) -> Digest {

@@ -29,9 +29,14 @@ impl Limits {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
-    Waiting { needs: u32 },
+    Waiting {
+        needs: u32,
+    },
     Ready,
-    Running,
+    /// `holds`: a place among the running ones of its class.
+    Running {
+        holds: bool,
+    },
     Done,
     Lost,
 }
@@ -42,7 +47,10 @@ pub struct Schedule<'p> {
     plan: &'p Plan,
     states: Vec<State>,
     ready: [BinaryHeap<(u64, std::cmp::Reverse<StepId>)>; 3],
+    /// Places taken, by class.
     running: [usize; 3],
+    /// Steps that have started and not ended.
+    under_way: usize,
     limits: Limits,
     priorities: Vec<u64>,
     open: usize,
@@ -57,6 +65,7 @@ impl<'p> Schedule<'p> {
             states: vec![State::Done; plan.graph.node_count()],
             ready: Default::default(),
             running: [0; 3],
+            under_way: 0,
             limits,
             priorities: priorities(plan, actions, durations),
             open: 0,
@@ -91,8 +100,9 @@ impl<'p> Schedule<'p> {
             }
             while let Some((_, std::cmp::Reverse(id))) = self.ready[slot].pop() {
                 if self.states[id.0 as usize] == State::Ready {
-                    self.states[id.0 as usize] = State::Running;
+                    self.states[id.0 as usize] = State::Running { holds: true };
                     self.running[slot] += 1;
+                    self.under_way += 1;
                     return Some(id);
                 }
             }
@@ -100,10 +110,22 @@ impl<'p> Schedule<'p> {
         None
     }
 
+    /// A running step gives its place to another of its class; what is left of it is little, or of
+    /// another kind.
+    pub fn release(&mut self, id: StepId) {
+        let state = &mut self.states[id.0 as usize];
+        debug_assert!(matches!(state, State::Running { .. }), "step {id:?} does not run");
+        if let State::Running { holds } = state
+            && std::mem::take(holds)
+        {
+            self.running[self.plan.step(id).class as usize] -= 1;
+        }
+    }
+
     /// A step has ended. On failure returns what can no longer be done because of it, in order.
     pub fn finish(&mut self, id: StepId, success: bool) -> Vec<StepId> {
-        debug_assert_eq!(self.states[id.0 as usize], State::Running);
-        self.running[self.plan.step(id).class as usize] -= 1;
+        self.release(id);
+        self.under_way -= 1;
         self.states[id.0 as usize] = State::Done;
         self.open -= 1;
         if !success {
@@ -140,6 +162,14 @@ impl<'p> Schedule<'p> {
         &self.priorities
     }
 
+    /// The steps to run, longest path first: the order in which they start as far as nothing holds them.
+    pub fn longest_first(&self, actions: &Actions) -> Vec<StepId> {
+        let to_run = |(id, _): (StepId, _)| (actions.of(id) == Action::Run).then_some(id);
+        let mut steps: Vec<StepId> = self.plan.steps().filter_map(to_run).collect();
+        steps.sort_by_key(|id| (std::cmp::Reverse(self.priorities[id.0 as usize]), *id));
+        steps
+    }
+
     /// Starts nothing more. What runs goes on.
     pub fn stop(&mut self) {
         self.stopped = true;
@@ -147,7 +177,7 @@ impl<'p> Schedule<'p> {
 
     /// Whether nothing runs and nothing can start.
     pub fn is_over(&self) -> bool {
-        self.running.iter().all(|n| *n == 0) && (self.open == 0 || self.stopped)
+        self.under_way == 0 && (self.open == 0 || self.stopped)
     }
 
     /// Steps that were never started.

@@ -9,8 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::sync::OnceCell;
 
+use super::cache::StandIn;
+use super::deliver::blocking;
 use super::error::StepError;
+use super::make::{open, store_blob};
 use crate::event::Direction;
+use crate::layer::{index_layer, write_restored};
 use crate::oci::{Descriptor, Digest, RepositoryName};
 use crate::registry::{self, BlobSource, Registry, RegistryErrorKind, Upload};
 use crate::store::Store;
@@ -60,6 +64,8 @@ pub struct Blobs {
     registry: Arc<dyn Registry>,
     /// Repositories known to hold a blob.
     origins: Mutex<HashMap<Digest, Vec<RepositoryName>>>,
+    /// Artifacts that can be had from a layer that they were placed as.
+    stand_ins: Mutex<HashMap<Digest, StandIn>>,
     fetches: Once<Digest, ()>,
     pushes: Once<(RepositoryName, Digest), ()>,
     first_pushes: Once<(String, Digest), RepositoryName>,
@@ -74,6 +80,7 @@ impl Blobs {
             store,
             registry,
             origins: Mutex::default(),
+            stand_ins: Mutex::default(),
             fetches: Once::default(),
             pushes: Once::default(),
             first_pushes: Once::default(),
@@ -95,9 +102,19 @@ impl Blobs {
         origins.get(&digest).cloned().unwrap_or_default()
     }
 
+    /// Notes that an artifact can be had from a layer that it was placed as.
+    pub fn add_stand_in(&self, artifact: Digest, stand_in: StandIn) {
+        self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner).insert(artifact, stand_in);
+    }
+
+    fn stand_in(&self, artifact: Digest) -> Option<StandIn> {
+        self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner).get(&artifact).cloned()
+    }
+
     /// Whether a blob is in the store or can be fetched.
     pub fn at_hand(&self, digest: Digest) -> bool {
-        self.store.has_blob(digest) || !self.origins(digest).is_empty()
+        let there = |digest| self.store.has_blob(digest) || !self.origins(digest).is_empty();
+        there(digest) || self.stand_in(digest).is_some_and(|stand_in| there(stand_in.blob.digest))
     }
 
     fn meter(&self, progress: &Progress, direction: Direction) -> registry::Progress {
@@ -129,6 +146,9 @@ impl Blobs {
                     Err(error) => last = Some(error),
                 }
             }
+            if let Some(stand_in) = self.stand_in(descriptor.digest) {
+                return self.restore(descriptor, stand_in, progress).await;
+            }
             Err(match last {
                 Some(error) => error.into(),
                 None => StepError::new(format!(
@@ -140,6 +160,33 @@ impl Blobs {
         })
         .await?;
         Ok(path)
+    }
+
+    /// Has an artifact from the layer that stands in for it.
+    async fn restore(
+        &self,
+        artifact: &Descriptor,
+        stand_in: StandIn,
+        progress: &Progress,
+    ) -> Result<(), StepError> {
+        let path = Box::pin(self.ensure(&stand_in.blob, progress)).await?;
+        let store = self.store.clone();
+        let StandIn { blob, restoration, level } = stand_in;
+        let stand_in_digest = blob.digest;
+        let restored = blocking(move || {
+            let (placed, _) = index_layer(open(&path)?, &blob.media_type)?;
+            let stored = open(&path)?;
+            store_blob(&store, |out| write_restored(stored, &placed, &restoration, out, level))
+        })
+        .await?;
+        if restored.descriptor.digest != artifact.digest {
+            return Err(StepError::new(format!(
+                "what was restored from `{}` is `{}`, not the artifact `{}`",
+                stand_in_digest, restored.descriptor.digest, artifact.digest
+            ))
+            .help("run again with `--no-reuse` to make it anew"));
+        }
+        Ok(())
     }
 
     /// Brings a blob into a repository: found, mounted, or sent from the store (fetched first where

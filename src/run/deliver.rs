@@ -191,8 +191,12 @@ impl Worker {
     }
 
     pub(super) async fn pull(&self, reference: &Reference) -> Result<String, StepError> {
-        let credentials = (self.settings.credentials)(reference.name.registry.clone()).await;
-        Ok(self.engine.pull(reference, &self.matrix.platform, credentials).await?)
+        let slot = self.pulls.slot(reference.clone());
+        let id = slot.get_or_try_init(|| async {
+            let credentials = (self.settings.credentials)(reference.name.registry.clone()).await;
+            self.engine.pull(reference, &self.matrix.platform, credentials).await
+        });
+        Ok(id.await?.clone())
     }
 
     /// Runs a check in the finished image.

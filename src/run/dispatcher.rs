@@ -88,6 +88,12 @@ pub async fn dispatch(
     };
     dispatcher.begin(actions);
     let mut tasks: JoinSet<Result<StepReport, StepError>> = JoinSet::new();
+    let (released, mut releases) = mpsc::unbounded_channel();
+    dispatcher.worker.release_to(released);
+    // Ends with the run.
+    let mut pulls = JoinSet::new();
+    let (worker, runs) = (dispatcher.worker.clone(), dispatcher.schedule.longest_first(actions));
+    pulls.spawn(async move { worker.pull_builders(runs).await });
     let mut running: HashMap<Id, (StepId, Instant)> = Default::default();
     let mut interruptions = 0;
     loop {
@@ -114,6 +120,12 @@ pub async fn dispatch(
                 dispatcher.finished(id, result, started.elapsed(), interruptions > 1);
                 if failed && behaviour.fail_fast {
                     dispatcher.schedule.stop();
+                }
+            }
+            Some(id) = releases.recv() => {
+                // It may have ended meanwhile.
+                if running.values().any(|(step, _)| *step == id) {
+                    dispatcher.schedule.release(id);
                 }
             }
             Some(()) = interrupts.recv() => {

@@ -1,5 +1,6 @@
 //! Steps that make layers, and the assembly of a cell.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read};
 use std::path::Path;
@@ -8,6 +9,7 @@ use std::time::Instant;
 
 use super::archive::write_docker_archive;
 use super::assemble::{Base, StackedLayer, assemble};
+use super::cache::StandIn;
 use super::deliver::{blocking, file_error, out_of_memory};
 use super::error::StepError;
 use super::images::ImageFiles;
@@ -16,7 +18,7 @@ use crate::engine::{Collect, LineSink, RunOutput, RunRequest, TarSink};
 use crate::event::Event;
 use crate::layer::{
     Archive, ArtifactBuilder, ChangesSpec, CopySpec, ExtractSpec, KeepSpec, LayerBlob, LayerError, Meta,
-    NORMALISED_MTIME, Times, TreePath, normalise_changes, place, write_placed,
+    NORMALISED_MTIME, Restoration, Times, TreePath, normalise_changes, place, write_placed,
 };
 use crate::manifest::Owner;
 use crate::matrix::{
@@ -24,7 +26,7 @@ use crate::matrix::{
     LayerId, Source,
 };
 use crate::oci::{Descriptor, Digest, Reference};
-use crate::plan::StepId;
+use crate::plan::{StepId, StepKind, UsedSource};
 use crate::store::{LayerRecord, Record, Store};
 
 impl From<LayerError> for StepError {
@@ -71,7 +73,7 @@ impl Worker {
             }
         };
         self.keep_layer(id, Some(blob), begun).await?;
-        self.share_result(id, &mut report).await;
+        self.unshared.lock().unwrap_or_else(PoisonError::into_inner).insert(id);
         Ok(report)
     }
 
@@ -126,10 +128,39 @@ impl Worker {
         self.share(id, &self.plan.step(id).key, &record, report).await;
     }
 
+    /// Puts an artifact that this run made into the cache repository, once: as what it was placed as where
+    /// it can be had from that, so that it is not sent beside it.
+    async fn share_artifact(
+        &self,
+        id: StepId,
+        placed: Option<(Descriptor, Restoration)>,
+        report: &mut StepReport,
+    ) {
+        if !self.unshared.lock().unwrap_or_else(PoisonError::into_inner).remove(&id) {
+            return;
+        }
+        let Some(StepValue::Layer(layer)) = self.value(id) else { return };
+        let level = self.settings.level;
+        let stand_in = placed.map(|(blob, restoration)| StandIn { blob, restoration, level });
+        let record = Record::Layer(layer.clone());
+        self.publish(id, &self.plan.step(id).key, &record, stand_in.as_ref(), report).await;
+    }
+
     /// Puts a record into the cache repository; a failure is worth a notice, not the build.
     pub(super) async fn share(&self, id: StepId, key: &Digest, record: &Record, report: &mut StepReport) {
+        self.publish(id, key, record, None, report).await;
+    }
+
+    async fn publish(
+        &self,
+        id: StepId,
+        key: &Digest,
+        record: &Record,
+        stand_in: Option<&StandIn>,
+        report: &mut StepReport,
+    ) {
         let Some(cache) = &self.cache else { return };
-        if let Err(error) = cache.publish(key, record, &self.progress(id)).await {
+        if let Err(error) = cache.publish(key, record, stand_in, &self.progress(id)).await {
             report.notices.push(format!("not shared in the cache repository: {error}"));
         }
     }
@@ -207,6 +238,7 @@ impl Worker {
         };
         let output = self.container(id, request, sink).await?;
         self.judge(&output, &run.command)?;
+        self.release(id);
         let builder = std::mem::replace(
             &mut *builder.lock().unwrap_or_else(PoisonError::into_inner),
             ArtifactBuilder::new(&self.store.temporary())?,
@@ -257,6 +289,27 @@ impl Worker {
         Ok(self.engine.run(request, lines, sink).await?)
     }
 
+    async fn pull_source(&self, reference: &Reference) -> Result<String, StepError> {
+        let digest = self.resolved(&UsedSource::Reference(reference.clone())).await?.digest;
+        self.pull(&Reference { tag: None, ..reference.name.digest(digest) }).await
+    }
+
+    /// Has the engine pull the builder images of the runs to come, one after the other, while the first
+    /// ones run. A failure is the step's to report.
+    pub(super) async fn pull_builders(&self, runs: Vec<StepId>) {
+        let mut pulled = HashSet::new();
+        for id in runs {
+            let StepKind::Artifact(layer) = self.plan.step(id).kind else { continue };
+            let ConcreteContent::Run(run) = &self.matrix.layers[layer.0].content else { continue };
+            if let Source::Reference(reference) = &run.image
+                && pulled.insert(reference)
+                && self.pull_source(reference).await.is_err()
+            {
+                return;
+            }
+        }
+    }
+
     /// The engine's id of a base or builder with the layers of setup steps on top.
     async fn engine_image(
         self: &Arc<Self>,
@@ -272,9 +325,7 @@ impl Worker {
             }
         }
         if let (Source::Reference(reference), true) = (source, stacked.is_empty()) {
-            let digest = self.resolved(&used(source)).await?.digest;
-            let pinned = Reference { tag: None, ..reference.name.digest(digest) };
-            return self.pull(&pinned).await;
+            return self.pull_source(reference).await;
         }
         let layers = match source {
             Source::Scratch => Vec::new(),
@@ -344,6 +395,7 @@ impl Worker {
         position: usize,
     ) -> Result<StepReport, StepError> {
         let begun = Instant::now();
+        let mut report = StepReport::default();
         let progress = self.progress(id);
         let artifact_step = self.steps(cell).artifacts[position];
         let record = self.layer(artifact_step)?.clone();
@@ -357,8 +409,10 @@ impl Worker {
             let record = LayerRecord::new(Some((artifact, diff_id)), begun.elapsed());
             self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
             self.set(id, StepValue::Layer(Box::new(record)));
-            return Ok(StepReport::default());
+            self.share_artifact(artifact_step, None, &mut report).await;
+            return Ok(report);
         }
+        let restoration = Restoration::of(&index, &placement);
         // Cells whose trees call for the same difference share one blob.
         let key = placement.key(artifact.digest);
         let slot = self.placements.slot(key);
@@ -385,8 +439,10 @@ impl Worker {
             .await?
             .clone();
         self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
+        let placed = record.blob.clone().zip(restoration);
         self.set(id, StepValue::Layer(Box::new(record)));
-        Ok(StepReport::default())
+        self.share_artifact(artifact_step, placed, &mut report).await;
+        Ok(report)
     }
 
     /// Configuration and manifest of a cell.
@@ -427,7 +483,7 @@ impl Worker {
 }
 
 /// Writes a layer blob to the store.
-fn store_blob(
+pub(super) fn store_blob(
     store: &Store,
     write: impl FnOnce(&mut BufWriter<&File>) -> Result<LayerBlob, LayerError>,
 ) -> Result<LayerBlob, StepError> {
@@ -440,7 +496,7 @@ fn store_blob(
     Ok(blob)
 }
 
-fn open(path: &Path) -> Result<BufReader<File>, StepError> {
+pub(super) fn open(path: &Path) -> Result<BufReader<File>, StepError> {
     let file = File::open(path).map_err(|e| file_error("open", path, &e))?;
     Ok(BufReader::with_capacity(1 << 18, file))
 }

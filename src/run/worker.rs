@@ -20,7 +20,7 @@ use crate::engine::{Engine, PullCredentials, SecretValue};
 use crate::event::{BlobCounts, Event};
 use crate::lock::Lock;
 use crate::matrix::{Cell, CellId, Matrix, Source};
-use crate::oci::{DiffId, Digest, ImageConfig};
+use crate::oci::{DiffId, Digest, ImageConfig, Reference};
 use crate::plan::{Anew, CellSteps, Plan, Reason, StepId, StepKind, UsedSource};
 use crate::registry::Registry;
 use crate::store::{ImageRecord, LayerRecord, Record, Store};
@@ -92,11 +92,17 @@ pub struct Worker {
     pub(super) settings: Settings,
     masks: Masks,
     events: mpsc::UnboundedSender<Event>,
+    /// Who hears of steps whose container has ended.
+    releases: OnceLock<mpsc::UnboundedSender<StepId>>,
+    /// Images that the engine pulls or has pulled, by reference.
+    pub(super) pulls: Once<Reference, String>,
     values: Vec<OnceLock<StepValue>>,
     files: Vec<OnceCell<ImageFiles>>,
     logs: Mutex<HashMap<StepId, Arc<StepLog>>>,
     /// Placed layers by the key of their difference.
     pub(super) placements: Once<Digest, LayerRecord>,
+    /// Artifacts that this run made and that are not in the cache repository yet.
+    pub(super) unshared: Mutex<HashSet<StepId>>,
     /// What files are, by content.
     pub(super) inspector: Inspector,
     /// Notices that were given.
@@ -153,10 +159,13 @@ impl Worker {
             masks: Masks::new(settings.secrets.values().map(|secret| secret.0.as_str())),
             settings,
             events,
+            releases: OnceLock::new(),
+            pulls: Once::default(),
             values: (0..steps).map(|_| OnceLock::new()).collect(),
             files: (0..steps).map(|_| OnceCell::new()).collect(),
             logs: Mutex::default(),
             placements: Once::default(),
+            unshared: Mutex::default(),
             inspector,
             said: Mutex::default(),
             outputs: Mutex::default(),
@@ -287,6 +296,18 @@ impl Worker {
     pub fn log_of(&self, id: StepId) -> (Vec<String>, Option<PathBuf>) {
         let logs = self.logs.lock().unwrap_or_else(PoisonError::into_inner);
         logs.get(&id).map_or((Vec::new(), None), |log| (log.tail(), log.path()))
+    }
+
+    /// From now on steps whose container has ended are told to `releases`.
+    pub(super) fn release_to(&self, releases: mpsc::UnboundedSender<StepId>) {
+        let _ = self.releases.set(releases);
+    }
+
+    /// Tells that a step's container has ended, though the step has not: another may start.
+    pub(super) fn release(&self, id: StepId) {
+        if let Some(releases) = self.releases.get() {
+            let _ = releases.send(id);
+        }
     }
 
     pub(super) fn emit(&self) -> mpsc::UnboundedSender<Event> {

@@ -43,6 +43,44 @@ fn a_second_machine_takes_everything_from_the_cache_repository() {
 }
 
 #[test]
+fn an_artifact_is_sent_once_and_restored_from_what_it_was_placed_as() {
+    let mut project = project(
+        r#"
+[cache]
+repository = "$REPO/cache"
+[axes.mode]
+values = ["0750", "0711"]
+[layers.guarded]
+dirs = [{ path = "/opt", mode = "0750" }]
+when = "mode == '0750'"
+[layers.open]
+dirs = [{ path = "/opt", mode = "0711" }]
+when = "mode == '0711'"
+[layers.made]
+run = { image = "$BASE", script = "mkdir /opt/made; head -c 60000 /dev/urandom | od -An -tx1 >/opt/made/bytes", keep = ["/opt/made"] }
+[images.app]
+axes = ["mode"]
+base = "$BASE"
+tags = ["{{ mode }}"]
+layers = ["guarded", "open", "made"]
+"#,
+    );
+    let first = project.push(&["--only", "mode=0750"]);
+    assert_eq!(first.steps("artifact"), 2);
+    let sent = first.number("/bytes_sent");
+    assert!((60_000..110_000).contains(&sent), "{sent} bytes were sent: artifact and placed layer");
+
+    // Another machine, another place: what the run made comes out of the first image's layer.
+    project.store = "second".into();
+    project.engine = NO_ENGINE.into();
+    let second = project.push(&["--locked"]);
+    let bytes = |mode: &str| file(&project.fill(&format!("$REPO/app:{mode}")), "opt/made/bytes");
+    assert_eq!(second.steps("artifact"), 1, "the other mode of /opt alone: {:#}", second.0);
+    assert_eq!(bytes("0711"), bytes("0750"));
+    assert_eq!(digest(&project.fill("$REPO/app:0750")), Some(first.digests()[0].clone()));
+}
+
+#[test]
 fn without_the_cache_a_second_machine_needs_the_engine() {
     let mut project = project(SHARED);
     project.push(&[]);

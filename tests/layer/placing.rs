@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use railyard::layer::{
-    ArtifactBuilder, KeepSpec, LayerBlob, LayerError, Meta, Times, Tree, TreePath, place, write_placed,
+    ArtifactBuilder, KeepSpec, LayerBlob, LayerError, Meta, Restoration, Times, Tree, TreePath, place,
+    write_placed, write_restored,
 };
 
 use crate::support::{Layer, Tarball, builder, check, finish, list, list_tree, tree};
@@ -31,6 +32,11 @@ fn placed(layer: &(LayerBlob, Vec<u8>), beneath: &Tree) -> Result<(Vec<String>, 
     let dir = std::env::temp_dir();
     let written = write_placed(stored.as_slice(), &blob.index, &placement, &dir, &mut out, 4)?;
     check(&written, &out);
+    if let Some(restoration) = Restoration::of(&blob.index, &placement) {
+        let mut restored = Vec::new();
+        let again = write_restored(out.as_slice(), &written.index, &restoration, &mut restored, 4)?;
+        assert_eq!((&again, &restored), (blob, stored), "restored from {:?}", list(&written.index));
+    }
     let merged = beneath.push(Arc::new(written.index.clone()));
     Ok((list(&written.index), list_tree(&merged)))
 }
@@ -71,6 +77,33 @@ fn equal_differences_have_one_key() {
     assert_eq!(key(&[base()]), key(&[base(), more]));
     assert_ne!(key(&[base()]), key(&[base(), other]));
     assert_ne!(key(&[base()]), key(&[]));
+}
+
+#[test]
+fn an_artifact_is_restored_from_where_it_was_placed() {
+    let mut layer = builder();
+    layer.file("/tmp/tool", "t".as_bytes(), Meta::new(0o755, 1, 2)).unwrap();
+    layer.dir("/opt/own", Meta::new(0o700, 0, 0)).unwrap();
+    let (blob, stored) = finish(layer);
+    let placement = place(&blob.index, &tree(&[base()])).unwrap();
+    assert!(!placement.is_identity());
+    let mut out = Vec::new();
+    let written =
+        write_placed(stored.as_slice(), &blob.index, &placement, &std::env::temp_dir(), &mut out, 4).unwrap();
+    assert_ne!(written.descriptor, blob.descriptor);
+    let restoration = Restoration::of(&blob.index, &placement).unwrap();
+    // It comes back from a registry as text.
+    let restoration = serde_json::from_str(&serde_json::to_string(&restoration).unwrap()).unwrap();
+    let mut restored = Vec::new();
+    let again = write_restored(out.as_slice(), &written.index, &restoration, &mut restored, 4).unwrap();
+    assert_eq!((again, restored), (blob, stored));
+}
+
+#[test]
+fn an_artifact_that_links_led_elsewhere_is_not_restored() {
+    let (blob, _) = artifact(Tarball::new().file("bin/tool", "t"));
+    let placement = place(&blob.index, &tree(&[base()])).unwrap();
+    assert_eq!(Restoration::of(&blob.index, &placement), None);
 }
 
 #[test]

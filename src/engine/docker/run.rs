@@ -67,8 +67,8 @@ impl DockerEngine {
         let run = Run { engine: self, client, container: &container, request: &request, script: &script };
         let result = self.watched(client, run.drive(input, &lines, tar)).await;
         match &result {
-            // Do not wait for it once more.
-            Err(EngineError::Unreachable { .. }) => drop(guard),
+            // Nothing waits for its removal; `settle` does.
+            Ok(_) | Err(EngineError::Unreachable { .. }) => drop(guard),
             _ => guard.remove().await,
         }
         result
