@@ -180,6 +180,9 @@ pub struct CellSummary {
     pub digest: Option<Digest>,
     /// Its references.
     pub references: Vec<String>,
+    /// The time in its tags, `YYYYMMDDHHMMSS`, where they have one: of this run where it wrote them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timestamp: Option<String>,
     /// What its first tag pointed at before, when that was something else.
     pub previous: Option<Digest>,
     /// Why its tags moved.

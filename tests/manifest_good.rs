@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use railyard::manifest::{
-    self, ArchiveFormat, Attribute, Chmod, Copy, FoundVersion, ImageSource, LayerContent, Manifest, Network,
-    Owner, Part, Sources, Template, VersionSource,
+    self, ArchiveFormat, Attribute, Chmod, Copy, FileKind, FoundVersion, ImageSource, LayerContent, Manifest,
+    Network, Owner, Part, Sources, Template, VersionSource,
 };
 
 fn read(path: &str) -> String {
@@ -216,11 +216,17 @@ fn checks_have_commands() {
     let manifest = serverless();
     let smoke = named(&manifest.checks, "smoke", |c| &c.name.value);
     assert_eq!((smoke.exit, smoke.expect.as_ref().unwrap().text.as_str()), (0, "{{ serverless }}"));
-    assert_eq!(smoke.command.limits.network, Some(Network::None));
-    assert_eq!(
-        named(&manifest.checks, "version", |c| &c.name.value).command.script.text,
-        "test -n \"$SERVERLESS_VERSION\""
-    );
+    let command = smoke.command.as_ref().unwrap();
+    assert_eq!(command.limits.network, Some(Network::None));
+    let [directory, absent] = smoke.files.as_slice() else { panic!("{:?}", smoke.files) };
+    assert_eq!(directory.path.text, "/opt/harness/{{ harness }}");
+    assert_eq!((directory.kind, directory.mode), (Some(FileKind::Directory), Some(0o777)));
+    assert_eq!(directory.owner, Some(Owner { uid: 1001, gid: 0 }));
+    assert!(absent.absent && absent.mode.is_none() && !directory.absent);
+    assert_eq!((smoke.size.image, smoke.size.added), (Some(2 << 30), Some(500_000_000)));
+    let version = named(&manifest.checks, "version", |c| &c.name.value);
+    assert_eq!(version.command.as_ref().unwrap().script.text, "test -n \"$SERVERLESS_VERSION\"");
+    assert!(version.files.is_empty() && version.size.is_empty());
 }
 
 #[test]

@@ -135,6 +135,7 @@ async fn build_async(
     let settings = Settings {
         run_id: run_id.clone(),
         logs: world.store.root().join("logs").join(&run_id),
+        timestamp: jiff::Timestamp::now().strftime("%Y%m%d%H%M%S").to_string(),
         created,
         locked: build.locked,
         secrets: secrets(&matrix),

@@ -44,7 +44,7 @@ pub fn secrets(matrix: &Matrix) -> HashMap<String, SecretValue> {
         ConcreteContent::Parts(_) => None,
     });
     let setups = matrix.cells.iter().flat_map(|c| c.setup.iter().map(|s| &**s));
-    let checks = matrix.cells.iter().flat_map(|c| c.checks.iter().map(|check| &check.command));
+    let checks = matrix.cells.iter().flat_map(|c| c.checks.iter().filter_map(|check| check.command.as_ref()));
     let commands: Vec<&ConcreteCommand> = runs.chain(setups).chain(checks).collect();
     let names = commands.iter().flat_map(|c| c.secrets.iter().map(|(_, variable)| variable));
     names.filter_map(|name| Some((name.clone(), SecretValue(std::env::var(name).ok()?)))).collect()

@@ -59,10 +59,11 @@ pub fn explain(
     let found = planned().find(|steps| matrix.cells[steps.cell.0].name == cell).or_else(|| {
         // One tag says as much as a cell's name.
         planned().find(|steps| {
-            matrix.cells[steps.cell.0]
-                .references
-                .iter()
-                .any(|r| r.tag.as_deref() == Some(cell) || r.to_string() == cell)
+            let found = &matrix.cells[steps.cell.0];
+            let tag = cell.rsplit_once(':').map_or(cell, |(_, tag)| tag);
+            let made = found.stamped.iter().filter_map(|stamped| Some(stamped.at(stamped.timestamp_of(tag)?)));
+            let mut references = found.shown_references().chain(made);
+            references.any(|r| r.tag.as_deref() == Some(cell) || r.to_string() == cell)
         })
     });
     let Some(steps) = found else {
@@ -97,7 +98,7 @@ pub fn explain(
         digest: view.and_then(|view| view.expected),
         tags: view.map(|view| view.tags.clone()).unwrap_or_default(),
         reasons: view.map(|view| view.reasons.clone()).unwrap_or_default(),
-        references: matrix.cells[steps.cell.0].references.iter().map(ToString::to_string).collect(),
+        references: matrix.cells[steps.cell.0].shown_references().map(|r| r.to_string()).collect(),
         checks: matrix.cells[steps.cell.0].checks.iter().map(|check| check.name.clone()).collect(),
         ingredients,
     };

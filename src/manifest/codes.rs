@@ -3,6 +3,7 @@
 /// Every code that [`super::parse`] reports, with its meaning. Codes do not change between versions.
 pub const CODES: &[(&str, &str)] = &[
     ("built-in-check", "a check has the name of one that is built in"),
+    ("check-without-script", "a check says how to judge a script that it does not have"),
     ("condition-syntax", "a `when` is no expression"),
     ("copy-destination", "several paths are copied to one name"),
     ("defined-twice", "two files define the same name or table"),
@@ -11,6 +12,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("duplicate-layer", "an image lists a layer twice"),
     ("duplicate-value", "an axis has two values of one name"),
     ("empty-axis", "an axis has no values"),
+    ("empty-check", "a check has nothing to judge"),
     ("empty-layer", "a layer has nothing in it"),
     ("empty-list", "a list needs at least one value"),
     ("empty-row", "a row names no axis"),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::manifest::{ArchiveFormat, Chmod, Location, Owner, StepLimits};
+use super::stamp::StampedTag;
+use crate::manifest::{ArchiveFormat, Chmod, FileKind, Location, Owner, SizeBudget, StepLimits};
 use crate::oci::{Digest, Platform, Reference, RepositoryName};
 
 /// Everything to build, rendered.
@@ -53,6 +54,8 @@ pub struct Cell {
     pub coordinates: Vec<(Arc<str>, Arc<str>)>,
     /// Repository and tags; empty when the cell is not pushed.
     pub references: Vec<Reference>,
+    /// Tags with the time of the run that writes them.
+    pub stamped: Vec<StampedTag>,
     /// Whether the image is meant to be pushed (`push = false` otherwise).
     pub push: bool,
     /// What it is built on.
@@ -71,6 +74,25 @@ pub struct Cell {
     pub abi: bool,
     /// Where its image is defined.
     pub at: Location,
+}
+
+impl Cell {
+    /// Its references, those with a time in them as they are shown to people.
+    pub fn shown_references(&self) -> impl Iterator<Item = Reference> + '_ {
+        self.references.iter().cloned().chain(self.stamped.iter().map(StampedTag::shown))
+    }
+
+    /// The repositories that it is pushed to, each once, in order of its tags.
+    pub fn repositories(&self) -> Vec<RepositoryName> {
+        let mut repositories: Vec<RepositoryName> = Vec::new();
+        let names = self.references.iter().map(|reference| &reference.name);
+        for name in names.chain(self.stamped.iter().map(|tag| &tag.repository)) {
+            if !repositories.contains(name) {
+                repositories.push(name.clone());
+            }
+        }
+        repositories
+    }
 }
 
 /// An image to take from, run in or build on.
@@ -240,12 +262,31 @@ pub struct ConcreteCommand {
 pub struct ConcreteCheck {
     /// Its name.
     pub name: String,
-    /// The command.
-    pub command: ConcreteCommand,
+    /// The command, where it has one.
+    pub command: Option<ConcreteCommand>,
     /// Exit code that is success.
     pub exit: i64,
     /// Text that the output must contain.
     pub expect: Option<String>,
+    /// What files must be.
+    pub files: Vec<ConcreteFileCheck>,
+    /// How large the image may be.
+    pub size: SizeBudget,
+}
+
+/// What a path must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConcreteFileCheck {
+    /// Absolute path.
+    pub path: String,
+    /// What it is, if that counts.
+    pub kind: Option<FileKind>,
+    /// Its permission bits, if they count.
+    pub mode: Option<u32>,
+    /// Its owner, if that counts.
+    pub owner: Option<Owner>,
+    /// Whether nothing may be there instead.
+    pub absent: bool,
 }
 
 /// What the manifest says of an image's configuration.

@@ -9,6 +9,7 @@ use minijinja::value::Value;
 use super::cell::*;
 use super::product::{OwnedPoint, cell_name, coordinates, points};
 use super::rules;
+use super::stamp::{StampedTag, fill_timestamp, mentions_timestamp};
 use super::template::{ABSENT, Failed, Point, Renderer, environment};
 use crate::manifest::{
     ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, Download, Image, ImageSource, Layer,
@@ -153,14 +154,16 @@ impl<'m> Expansion<'m> {
             self.parse::<RepositoryName>(&text, template, "malformed-repository").ok()
         });
         let mut cells = Vec::with_capacity(all.len());
+        let mut tags = Vec::with_capacity(all.len());
         for (position, point) in &all {
-            if let Ok(cell) = self.cell(*position, point, &prefix) {
+            if let Ok((cell, places)) = self.cell(*position, point, &prefix) {
                 cells.push(cell);
+                tags.push(places);
             }
         }
         let complete = cells.len() == all.len();
         self.report_malformed();
-        self.duplicates(&cells);
+        self.duplicates(&cells, &tags);
         let places: Vec<_> = all.iter().map(|(image, point)| (*image, point.as_slice())).collect();
         let warnings = rules::judge(manifest, &mut self.renderer, &places);
         (complete && named).then(|| Matrix {
@@ -214,13 +217,23 @@ impl<'m> Expansion<'m> {
         position: usize,
         point: &Point,
         prefix: &Result<Option<String>, Failed>,
-    ) -> Result<Cell, Failed> {
+    ) -> Result<(Cell, TagPlaces), Failed> {
         let image = &self.manifest.images[position];
         let coordinates = coordinates(self.manifest, &self.renderer, image, point);
         let references = self.references(image, point, prefix);
         let base = self.source(&image.base, image.base_at, point, image);
-        let setup: Result<Vec<_>, Failed> =
-            image.setup.iter().map(|command| self.shared_command(command, point)).collect();
+        let mut setup = Ok(Vec::new());
+        for command in &image.setup {
+            let step = match self.wanted(command.when.as_ref(), point) {
+                Ok(true) => self.shared_command(command, point),
+                Ok(false) => continue,
+                Err(Failed) => Err(Failed),
+            };
+            setup = setup.and_then(|mut steps: Vec<_>| {
+                steps.push(step?);
+                Ok(steps)
+            });
+        }
         let config = self.config(image, point);
         let checks: Result<Vec<_>, Failed> =
             named_checks(image).map(|name| self.check(name, point)).collect();
@@ -239,11 +252,13 @@ impl<'m> Expansion<'m> {
         if failed {
             return Err(Failed);
         }
-        Ok(Cell {
+        let tags = references?;
+        let cell = Cell {
             name: cell_name(&image.id.value, &coordinates),
             image: image.id.value.as_str().into(),
             coordinates,
-            references: references?,
+            references: tags.references,
+            stamped: tags.stamped,
             push: image.push,
             base,
             setup: setup?,
@@ -253,7 +268,8 @@ impl<'m> Expansion<'m> {
             max_age: image.max_age,
             abi: image.checks.iter().any(|check| check.value == ABI_CHECK),
             at: image.id.at,
-        })
+        };
+        Ok((cell, tags.places))
     }
 
     fn references(
@@ -261,7 +277,7 @@ impl<'m> Expansion<'m> {
         image: &'m Image,
         point: &Point,
         prefix: &Result<Option<String>, Failed>,
-    ) -> Result<Vec<Reference>, Failed> {
+    ) -> Result<Tags, Failed> {
         let name = self.renderer.render(&image.name, point, &[])?;
         let repository = match prefix {
             Ok(Some(prefix)) => format!("{prefix}/{name}"),
@@ -270,37 +286,56 @@ impl<'m> Expansion<'m> {
             Err(Failed) => format!("localhost/{name}"),
         };
         let repository = self.parse::<RepositoryName>(&repository, &image.name, "malformed-name");
-        let mut references: Vec<Reference> = Vec::new();
+        let mut tags = Tags::default();
         let mut failed = repository.is_err();
-        for (position, tag) in image.tags.iter().enumerate() {
-            let Ok(text) = self.renderer.render(tag, point, &[]) else {
+        let mut empty = None;
+        for tag in &image.tags {
+            let Ok(text) = self.renderer.render_stamped(tag, point) else {
                 failed = true;
                 continue;
             };
-            let parsed = format!("x:{text}").parse::<Reference>();
-            if !parsed.is_ok_and(|r| r.tag.as_deref() == Some(&text) && r.digest.is_none()) {
-                let help =
-                    "a tag has up to 128 letters, digits, `_`, `.` or `-` and starts with no `.` or `-`";
-                self.malformed(tag, &text, "malformed-tag", format!("`{text}` is not a tag"), help);
+            if text.is_empty() && !tag.is_literal() {
+                empty = Some(tag);
+                continue;
+            }
+            let stamped = mentions_timestamp(&text);
+            let whole = fill_timestamp(&text, "00000000000000");
+            if !is_tag(&whole) {
+                self.malformed_tag(tag, &fill_timestamp(&text, "{{ timestamp }}"));
                 failed = true;
                 continue;
             }
             let Ok(repository) = &repository else { continue };
-            let reference = repository.tag(&text);
-            if let Some(first) = references.iter().position(|r| *r == reference) {
+            let stamped = stamped.then(|| StampedTag::new(repository.clone(), &text));
+            let reference = stamped.as_ref().map_or_else(|| repository.tag(&text), StampedTag::shown);
+            if let Some((_, first)) = tags.places.iter().find(|(known, _)| *known == reference) {
                 if self.repeated.insert(tag.at) {
-                    let message = format!("this tag is `{text}`, which the image has already");
+                    let shown = reference.tag.as_deref().unwrap_or_default();
+                    let message = format!("this tag is `{shown}`, which the image has already");
                     let diagnostic = Diagnostic::new("duplicate-reference", tag.at, message)
-                        .also(image.tags[first.min(position)].at, "the first")
+                        .also(*first, "the first")
                         .help("take one of them out");
                     self.error(diagnostic);
                 }
                 failed = true;
                 continue;
             }
-            references.push(reference);
+            tags.places.push((reference.clone(), tag.at));
+            match stamped {
+                Some(stamped) => tags.stamped.push(stamped),
+                None => tags.references.push(reference),
+            }
         }
-        if failed { Err(Failed) } else { Ok(references) }
+        if let (Some(tag), true, false) = (empty, tags.places.is_empty(), failed) {
+            self.malformed_tag(tag, "");
+            failed = true;
+        }
+        if failed { Err(Failed) } else { Ok(tags) }
+    }
+
+    fn malformed_tag(&mut self, tag: &'m Template, text: &str) {
+        let help = "a tag has up to 128 letters, digits, `_`, `.` or `-` and starts with no `.` or `-`";
+        self.malformed(tag, text, "malformed-tag", format!("`{text}` is not a tag"), help);
     }
 
     fn source(
@@ -712,12 +747,24 @@ impl<'m> Expansion<'m> {
 
     fn check(&mut self, name: &str, point: &Point) -> Result<Arc<ConcreteCheck>, Failed> {
         let check: &'m Check = self.manifest.checks.iter().find(|c| c.name.value == name).ok_or(Failed)?;
-        let command = self.shared_command(&check.command, point)?;
+        let command = check.command.as_ref().map(|command| self.shared_command(command, point));
+        let mut files = Vec::with_capacity(check.files.len());
+        for file in &check.files {
+            files.push(ConcreteFileCheck {
+                path: self.path(&file.path, point, &[])?,
+                kind: file.kind,
+                mode: file.mode,
+                owner: file.owner,
+                absent: file.absent,
+            });
+        }
         Ok(Arc::new(ConcreteCheck {
             name: name.to_owned(),
-            command: (*command).clone(),
+            command: command.transpose()?.map(|command| (*command).clone()),
             exit: check.exit,
             expect: self.optional(check.expect.as_ref(), point)?,
+            files,
+            size: check.size,
         }))
     }
 
@@ -745,22 +792,21 @@ impl<'m> Expansion<'m> {
         argv.map(|items| items.iter().map(|item| render(self, item)).collect()).transpose()
     }
 
-    fn duplicates(&mut self, cells: &[Cell]) {
+    fn duplicates(&mut self, cells: &[Cell], tags: &[TagPlaces]) {
         let mut owners: HashMap<&Reference, (&Cell, Location)> = HashMap::new();
         let mut reported = HashSet::new();
-        for cell in cells.iter().filter(|c| c.push) {
-            let Some(image) = self.image_positions.get(&*cell.image) else { continue };
-            for (reference, tag) in cell.references.iter().zip(&self.manifest.images[*image].tags) {
-                let Some((other, before)) = owners.insert(reference, (cell, tag.at)) else { continue };
-                if !reported.insert((before, tag.at)) {
+        for (cell, tags) in cells.iter().zip(tags).filter(|(cell, _)| cell.push) {
+            for (reference, at) in tags {
+                let Some((other, before)) = owners.insert(reference, (cell, *at)) else { continue };
+                if !reported.insert((before, *at)) {
                     continue;
                 }
                 let message =
                     format!("`{}` and `{}` both have the reference `{reference}`", other.name, cell.name);
-                let mut diagnostic = Diagnostic::new("duplicate-reference", tag.at, message)
+                let mut diagnostic = Diagnostic::new("duplicate-reference", *at, message)
                     .label("this tag")
                     .help("mention every axis of the image in its tags or its name");
-                if before != tag.at {
+                if before != *at {
                     diagnostic =
                         diagnostic.also(before, "and this one").help("give one of them another tag or name");
                 }
@@ -768,6 +814,22 @@ impl<'m> Expansion<'m> {
             }
         }
     }
+}
+
+/// Where the tags of a cell stand, as they are shown.
+type TagPlaces = Vec<(Reference, Location)>;
+
+/// The rendered tags of a cell.
+#[derive(Default)]
+struct Tags {
+    references: Vec<Reference>,
+    stamped: Vec<StampedTag>,
+    places: TagPlaces,
+}
+
+fn is_tag(text: &str) -> bool {
+    let parsed = format!("x:{text}").parse::<Reference>();
+    parsed.is_ok_and(|r| r.tag.as_deref() == Some(text) && r.digest.is_none())
 }
 
 /// The checks of an image that the manifest defines.

@@ -6,13 +6,16 @@
 mod cell;
 mod context;
 mod expand;
+mod pattern;
 mod product;
 mod query;
 mod rules;
 mod select;
+mod stamp;
 mod template;
 
 pub use cell::*;
 pub use expand::{Overrides, expand};
 pub use query::{Listing, Query, queries, subject};
 pub use select::{Selection, SelectionError};
+pub use stamp::{StampedTag, fill_timestamp, mentions_timestamp};

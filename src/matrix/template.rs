@@ -7,6 +7,8 @@ use minijinja::value::Value;
 use minijinja::{Environment, ErrorKind, Expression, UndefinedBehavior};
 
 use super::context::{AxisPoint, AxisRows, BaseImage, Scope};
+use super::pattern::{self, ParseError};
+use super::stamp::Timestamp;
 use crate::manifest::{Attribute, Axis, Diagnostic, Diagnostics, Location, Manifest, Sources, Template};
 
 /// A rendering that failed; the diagnostic has been recorded.
@@ -15,6 +17,8 @@ pub(super) struct Failed;
 
 /// For each axis of the manifest the position of a value, or [`ABSENT`].
 pub(super) type Point = [u16];
+/// What templates of tags call the time of the run.
+const TIMESTAMP: &str = "timestamp";
 /// An axis that a cell does not have.
 pub(super) const ABSENT: u16 = u16::MAX;
 
@@ -46,6 +50,8 @@ pub(super) struct Renderer<'m> {
     compiled: HashMap<Location, Compiled<'m>>,
     memo: HashMap<(Location, Vec<u16>), Result<Arc<str>, Failed>>,
     reported: HashSet<Location>,
+    /// Texts that could not be parsed.
+    unparsed: HashSet<Location>,
     /// Attributes that could not be rendered: `axis.attribute`.
     broken: HashSet<String>,
     /// What went wrong so far.
@@ -59,6 +65,7 @@ pub(super) fn environment<'m>() -> Environment<'m> {
     environment.set_keep_trailing_newline(true);
     // Errors then say which bytes of the template they are about.
     environment.set_debug(true);
+    pattern::register(&mut environment);
     environment
 }
 
@@ -94,6 +101,7 @@ impl<'m> Renderer<'m> {
             compiled: HashMap::new(),
             memo: HashMap::new(),
             reported: HashSet::new(),
+            unparsed: HashSet::new(),
             broken: HashSet::new(),
             diagnostics: Diagnostics::default(),
         };
@@ -202,6 +210,15 @@ impl<'m> Renderer<'m> {
         result
     }
 
+    /// Renders a template that may mention the time of the run, which is outside every key; see
+    /// [`super::fill_timestamp`].
+    pub fn render_stamped(&mut self, template: &'m Template, point: &Point) -> Result<Arc<str>, Failed> {
+        if !self.compile(template, false).names.iter().any(|name| name == TIMESTAMP) {
+            return self.render(template, point, &[]);
+        }
+        self.render(template, point, &[(TIMESTAMP.into(), Value::from_object(Timestamp))])
+    }
+
     /// Evaluates a condition at a point.
     pub fn holds(&mut self, condition: &'m Template, point: &Point) -> Result<bool, Failed> {
         self.compile(condition, true);
@@ -264,6 +281,9 @@ impl<'m> Renderer<'m> {
 
     /// Records why a template cannot be rendered; once a template.
     fn report(&mut self, at: Location, error: &minijinja::Error, scope: &Value) {
+        if let Some(parse) = ParseError::of(error) {
+            return self.report_parse(at, error, parse);
+        }
         if !self.reported.insert(at) {
             return;
         }
@@ -281,6 +301,50 @@ impl<'m> Renderer<'m> {
         };
         let diagnostic = explained.unwrap_or_else(|| self.unrenderable(template, error));
         self.diagnostics.push(diagnostic);
+    }
+
+    /// Records why the filter `parse` failed: once a text, where the text is an attribute of an axis.
+    fn report_parse(&mut self, at: Location, error: &minijinja::Error, parse: &ParseError) {
+        let template = self.compiled[&at].template;
+        let place = error.range().map_or(at, |range| template.place(self.sources, range));
+        let message = parse.to_string();
+        let diagnostic = match parse {
+            ParseError::Unmatched { text, missing, pattern, .. } => {
+                let label = missing.as_ref().map(|group| format!("`{group}` is missing"));
+                let label = label.unwrap_or_else(|| "does not fit".to_owned());
+                let help = format!("correct the text, or the pattern: `{pattern}`");
+                let found = self.attribute_place(text);
+                if !self.unparsed.insert(found.unwrap_or(place)) {
+                    return;
+                }
+                let problem = Diagnostic::new("unparsed-text", found.unwrap_or(place), message);
+                let problem = problem.label(label).help(help);
+                if found.is_some() { problem.also(place, "taken apart here") } else { problem }
+            }
+            ParseError::Malformed { .. } | ParseError::Nameless { .. } => {
+                if !self.reported.insert(at) {
+                    return;
+                }
+                Diagnostic::new("malformed-pattern", place, message)
+                    .help("write a regular expression with named groups, e.g. `.+:(?<version>\\d+\\.\\d+)`")
+            }
+        };
+        self.diagnostics.push(diagnostic);
+    }
+
+    /// Where the first attribute of an axis stands that is this text.
+    fn attribute_place(&self, text: &str) -> Option<Location> {
+        for (axis, points) in self.axes.iter().zip(&self.points) {
+            for (value, (_, point)) in axis.values.iter().zip(points) {
+                for (name, attribute) in &value.attributes {
+                    let Attribute::Text(template) = attribute else { continue };
+                    if point.get_attr(name).is_ok_and(|value| value.as_str() == Some(text)) {
+                        return Some(template.at);
+                    }
+                }
+            }
+        }
+        None
     }
 
     fn is_broken(&self, name: &str) -> bool {
@@ -347,6 +411,10 @@ impl<'m> Renderer<'m> {
                 format!("this mentions the axis `{part}`, which the image that uses it does not have"),
             )
             .help(format!("add `{part}` to the image's `axes`, or take it out of the template")),
+            "" if part == TIMESTAMP => {
+                Diagnostic::new("undefined", at, "`timestamp` is not defined here: it is outside every key")
+                    .help("write it in `tags`, the one place that no key knows")
+            }
             "" if part == "version" => Diagnostic::new("undefined", at, "the tool has no `version`")
                 .help("give the tool a `version`, or write one where the layer lists it"),
             "" => {

@@ -352,8 +352,9 @@ impl<'a> Builder<'a> {
         let matrix = self.matrix;
         let cell = &matrix.cells[id.0];
         let delivery = self.inputs.delivery;
-        let push = delivery.push && cell.push && !cell.references.is_empty();
-        let checks = delivery.checks && !cell.checks.is_empty();
+        let tagged = !(cell.references.is_empty() && cell.stamped.is_empty());
+        let push = delivery.push && cell.push && tagged;
+        let checks = delivery.checks && cell.checks.iter().any(|check| check.command.is_some());
         let provisional = self.provisional(steps.assemble);
         let mut finished = vec![steps.assemble];
         let mut last = vec![steps.assemble];
@@ -361,6 +362,14 @@ impl<'a> Builder<'a> {
             let abi = self.abi(id, cell, steps);
             finished.push(abi);
             last.push(abi);
+        }
+        // What is judged by the files alone is judged before anything is delivered.
+        for (position, check) in cell.checks.iter().enumerate().filter(|_| delivery.checks) {
+            if check.command.is_none() {
+                let step = self.check(id, steps, position, Class::Cpu, &[steps.assemble]);
+                finished.push(step);
+                last.push(step);
+            }
         }
         let mut ready = steps.assemble;
         if push {
@@ -375,14 +384,10 @@ impl<'a> Builder<'a> {
             loaded = Some(load);
         }
         if checks {
-            for (position, check) in cell.checks.iter().enumerate() {
-                let mut key = self.key("check");
-                key.digest(&steps.build_id);
-                key::check(&mut key, check);
-                let kind = StepKind::Check { cell: id, position };
-                let needs: Vec<StepId> = [Some(ready), loaded].into_iter().flatten().collect();
-                let label = || format!("{} {}", check.name, cell.name);
-                let step = self.step(key.finish(), kind, Class::Container, provisional, &needs, label);
+            let needs: Vec<StepId> = [Some(ready), loaded].into_iter().flatten().collect();
+            let run = cell.checks.iter().enumerate().filter(|(_, check)| check.command.is_some());
+            for (position, _) in run {
+                let step = self.check(id, steps, position, Class::Container, &needs);
                 before_tags.push(step);
                 last.push(step);
             }
@@ -391,6 +396,26 @@ impl<'a> Builder<'a> {
             last.push(self.per_cell(id, "tag", Class::Transfer, provisional, &before_tags));
         }
         last
+    }
+
+    fn check(
+        &mut self,
+        id: CellId,
+        steps: &CellSteps,
+        position: usize,
+        class: Class,
+        needs: &[StepId],
+    ) -> StepId {
+        let matrix = self.matrix;
+        let cell = &matrix.cells[id.0];
+        let check = &cell.checks[position];
+        let mut key = self.key("check");
+        key.digest(&steps.build_id);
+        key::check(&mut key, check);
+        let kind = StepKind::Check { cell: id, position };
+        let provisional = self.provisional(steps.assemble);
+        let label = || format!("{} {}", check.name, cell.name);
+        self.step(key.finish(), kind, class, provisional, needs, label)
     }
 
     /// The built-in check, which needs the finished image and nothing but its files.

@@ -215,7 +215,7 @@ impl PlanDocument {
                     name: cell.name.clone(),
                     image: cell.image.to_string(),
                     axes: cell.coordinates.iter().map(|(a, v)| (a.to_string(), v.to_string())).collect(),
-                    references: cell.references.iter().map(ToString::to_string).collect(),
+                    references: cell.shown_references().map(|r| r.to_string()).collect(),
                     build_id: steps.build_id,
                     chosen: steps.chosen,
                     status: seen.map(|seen| seen.status),

@@ -118,7 +118,7 @@ impl Planned {
         let after: BTreeMap<&str, (Digest, Vec<String>)> = chosen
             .map(|steps| {
                 let cell = &matrix.cells[steps.cell.0];
-                let references = cell.references.iter().map(ToString::to_string).collect();
+                let references = cell.shown_references().map(|r| r.to_string()).collect();
                 (cell.name.as_str(), (steps.build_id, references))
             })
             .collect();

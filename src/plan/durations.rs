@@ -149,7 +149,7 @@ pub fn step_command<'m>(matrix: &'m Matrix, kind: &StepKind) -> Option<&'m Concr
             ConcreteContent::Parts(_) => None,
         },
         StepKind::Setup { cell, position } => Some(&matrix.cells[cell.0].setup[*position]),
-        StepKind::Check { cell, position } => Some(&matrix.cells[cell.0].checks[*position].command),
+        StepKind::Check { cell, position } => matrix.cells[cell.0].checks[*position].command.as_ref(),
         _ => None,
     }
 }

@@ -1,8 +1,9 @@
 //! Content keys: what decides the bytes of a step, hashed.
 
-use crate::manifest::{Chmod, Network};
+use crate::manifest::{Chmod, FileKind, Network};
 use crate::matrix::{
-    ArchiveName, ConcreteCheck, ConcreteCommand, ConcreteDownload, ConcretePart, ConcreteRun, ConfigSpec,
+    ArchiveName, ConcreteCheck, ConcreteCommand, ConcreteDownload, ConcreteFileCheck, ConcretePart, ConcreteRun,
+    ConfigSpec,
 };
 use crate::oci::{Digest, Hasher, Platform};
 
@@ -172,5 +173,26 @@ pub fn abi_result(image: &Digest, platform: &Platform) -> Digest {
 /// A check.
 pub(super) fn check(key: &mut Key, check: &ConcreteCheck) {
     key.text(&check.name).number(check.exit as u64).optional(check.expect.as_deref());
-    command(key, &check.command);
+    match &check.command {
+        Some(own) => command(key, own),
+        None => drop(key.text("no command")),
+    }
+    // What a check does not have is not in its key: those of earlier versions stay.
+    if !check.files.is_empty() {
+        key.text("files").number(check.files.len() as u64);
+        check.files.iter().for_each(|file| file_check(key, file));
+    }
+    if !check.size.is_empty() {
+        key.text("size");
+        for limit in [check.size.image, check.size.added] {
+            key.optional(limit.map(|bytes| bytes.to_string()).as_deref());
+        }
+    }
+}
+
+fn file_check(key: &mut Key, file: &ConcreteFileCheck) {
+    key.text(&file.path).number(u64::from(file.absent));
+    key.optional(file.kind.map(FileKind::name));
+    key.optional(file.mode.map(|mode| format!("{mode:o}")).as_deref());
+    key.optional(file.owner.map(|owner| format!("{}:{}", owner.uid, owner.gid)).as_deref());
 }

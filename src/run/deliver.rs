@@ -14,8 +14,8 @@ use super::worker::{StepReport, StepValue, Worker};
 use crate::engine::{Collect, LineSink, RunRequest};
 use crate::event::Event;
 use crate::manifest::Network;
-use crate::matrix::{CellId, ConcreteCommand, Source};
-use crate::oci::{Digest, MEDIA_MANIFEST, Reference, RepositoryName};
+use crate::matrix::{CellId, ConcreteCheck, ConcreteCommand, Source};
+use crate::oci::{Digest, MEDIA_MANIFEST, Reference};
 use crate::plan::{Delivery, Ingredients, Inputs, Reason, ReasonCode, StepId, check_result};
 use crate::store::{CheckRecord, ImageRecord, Record, tag_key};
 
@@ -23,22 +23,19 @@ impl Worker {
     /// Blobs, configuration and manifest by digest; nothing where every tag has the image already.
     pub(super) async fn push(&self, id: StepId, cell: CellId) -> Result<StepReport, StepError> {
         let image = self.image(cell)?;
-        let references = &self.cell(cell).references;
         let digest = image.manifest.digest;
-        let mut behind = Vec::new();
-        for (position, reference) in references.iter().enumerate() {
-            let found = self.registry.head(reference).await?.map(|d| d.digest);
-            if found != Some(digest) {
-                behind.push((position, found));
-            }
-        }
+        let timestamp = &self.settings.timestamp;
+        let tags = self.stamps.tags(self.cell(cell), Some(digest), |tag, _| tag.at(timestamp)).await?;
+        let references = tags.iter().map(|(reference, _)| reference.clone()).collect();
+        let behind: Vec<_> = tags.into_iter().filter(|(_, found)| *found != Some(digest)).collect();
         let mut report = StepReport {
             changed: !behind.is_empty(),
             previous: behind.first().and_then(|(_, found)| *found),
+            references,
             ..StepReport::default()
         };
-        if let Some((position, has)) = behind.first() {
-            report.reasons = self.why(cell, &references[*position], *has, digest).await;
+        if let Some((reference, has)) = behind.first() {
+            report.reasons = self.why(cell, reference, *has, digest).await;
             self.upload(id, cell, image).await?;
             self.explain(cell, image, &report).await?;
         }
@@ -52,7 +49,7 @@ impl Worker {
             self.resolved(&crate::plan::UsedSource::Reference(reference.clone())).await?;
         }
         let progress = self.progress(id);
-        for repository in &self.repositories(cell) {
+        for repository in &self.cell(cell).repositories() {
             let layers = image.layers.iter().map(|layer| self.blobs.push(repository, layer, &progress));
             futures_util::future::try_join_all(layers).await?;
             let config = Bytes::from(image.config_json.clone());
@@ -117,16 +114,10 @@ impl Worker {
             reasons: report.reasons.clone(),
         };
         let provenance = Provenance { ingredients, made };
-        for repository in self.repositories(cell) {
+        for repository in self.cell(cell).repositories() {
             self.provenances.attach(&repository, &image.manifest, &provenance).await?;
         }
         Ok(())
-    }
-
-    fn repositories(&self, cell: CellId) -> Vec<RepositoryName> {
-        let mut repositories: Vec<_> = self.cell(cell).references.iter().map(|r| r.name.clone()).collect();
-        repositories.dedup();
-        repositories
     }
 
     /// Moves the tags that do not point at the image.
@@ -138,8 +129,7 @@ impl Worker {
         });
         let behind = push.unwrap_or_default();
         let report = StepReport { changed: !behind.is_empty(), ..StepReport::default() };
-        for (position, _) in behind {
-            let reference = &self.cell(cell).references[position];
+        for (reference, _) in &behind {
             let manifest = Bytes::from(image.manifest_json.clone());
             self.registry.put_manifest(reference, MEDIA_MANIFEST, manifest).await?;
             self.store.put_record(&tag_key(reference), &Record::Tag(image.manifest.digest))?;
@@ -179,9 +169,8 @@ impl Worker {
             match self.value(*step) {
                 Some(StepValue::Engine(engine_id)) => return Ok(engine_id.clone()),
                 Some(StepValue::Pushed(_)) => {
-                    let reference =
-                        self.cell(cell).references[0].name.digest(self.image(cell)?.manifest.digest);
-                    return self.pull(&reference).await;
+                    let repositories = self.cell(cell).repositories();
+                    return self.pull(&repositories[0].digest(self.image(cell)?.manifest.digest)).await;
                 }
                 _ => {}
             }
@@ -199,7 +188,7 @@ impl Worker {
         Ok(id.await?.clone())
     }
 
-    /// Runs a check in the finished image.
+    /// Judges a finished image by a check of the manifest.
     pub(super) async fn check(
         self: &Arc<Self>,
         id: StepId,
@@ -214,11 +203,30 @@ impl Worker {
         {
             return Ok(StepReport::default());
         }
-        let image = self.engine_image_of(id, cell).await?;
         let begun = Instant::now();
+        self.contents(id, cell, &check).await?;
+        if let Some(command) = &check.command {
+            self.run_check(id, cell, &check, command).await?;
+        }
+        let record = Record::Check(CheckRecord { passed: true, seconds: begun.elapsed().as_secs_f64() });
+        self.store.put_record(&key, &record)?;
+        let mut report = StepReport::default();
+        self.share(id, &key, &record, &mut report).await;
+        Ok(report)
+    }
+
+    /// Runs a check's command in the finished image.
+    async fn run_check(
+        &self,
+        id: StepId,
+        cell: CellId,
+        check: &ConcreteCheck,
+        command: &ConcreteCommand,
+    ) -> Result<(), StepError> {
+        let image = self.engine_image_of(id, cell).await?;
         let log = self.log(id);
         let output = Arc::new(std::sync::Mutex::new(String::new()));
-        let request = self.request(image, &check.command, Collect::Nothing)?;
+        let request = self.request(image, command, Collect::Nothing)?;
         let (events, seen) = (self.emit(), output.clone());
         let lines: LineSink = Box::new(move |line| {
             let line = log.line(line);
@@ -230,7 +238,7 @@ impl Worker {
         });
         let run = self.engine.run(request, lines, Box::new(|_| Ok(()))).await?;
         if run.out_of_memory {
-            return Err(out_of_memory(&check.command));
+            return Err(out_of_memory(command));
         }
         if run.exit_code != check.exit {
             return Err(StepError::new(format!(
@@ -246,11 +254,7 @@ impl Worker {
                     .help("the image's tags were not moved; see the check's output"));
             }
         }
-        let record = Record::Check(CheckRecord { passed: true, seconds: begun.elapsed().as_secs_f64() });
-        self.store.put_record(&key, &record)?;
-        let mut report = StepReport::default();
-        self.share(id, &key, &record, &mut report).await;
-        Ok(report)
+        Ok(())
     }
 
     /// A container request for a command, with its limits and secrets.

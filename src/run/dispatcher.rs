@@ -10,7 +10,7 @@ use tokio::task::{Id, JoinSet};
 use super::error::StepError;
 use super::worker::{StepReport, Worker};
 use crate::event::{CellOutcome, CellSummary, Event, Failure, Outcome, Summary};
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, StampedTag};
 use crate::plan::{Action, Actions, CellSteps, Durations, Limits, Plan, Schedule, StepId, step_name};
 
 /// How a run behaves.
@@ -294,12 +294,21 @@ impl Dispatcher<'_> {
         } else {
             CellOutcome::Current
         };
+        // Of what was not delivered it is not known which time its tags would have.
+        let good = matches!(outcome, CellOutcome::Built | CellOutcome::Current);
+        let references = reports().map(|report| &report.references).find(|r| good && !r.is_empty());
+        let references = references.cloned().unwrap_or_else(|| cell.shown_references().collect());
+        let time = |tag: &StampedTag| {
+            let tags = references.iter().filter_map(|reference| reference.tag.as_deref());
+            tags.filter_map(|text| tag.timestamp_of(text)).next().map(str::to_owned)
+        };
         CellSummary {
             cell: cell.name.clone(),
             image: cell.image.to_string(),
             outcome,
             digest: self.worker.image_digest(steps.assemble),
-            references: cell.references.iter().map(ToString::to_string).collect(),
+            references: references.iter().map(ToString::to_string).collect(),
+            timestamp: cell.stamped.iter().find_map(time),
             previous: reports().find_map(|r| r.previous),
             reasons: reports().flat_map(|r| r.reasons.iter().cloned()).collect(),
             failure,

@@ -5,6 +5,7 @@ mod archive;
 mod assemble;
 mod blobs;
 mod cache;
+mod contents;
 mod deliver;
 mod dispatcher;
 mod download;
@@ -20,6 +21,7 @@ mod make;
 mod pin;
 mod provenance;
 mod recorder;
+mod stamp;
 mod survey;
 mod worker;
 

@@ -10,7 +10,8 @@ use super::fresh::with_dependents;
 use super::judge::{Judge, Seen};
 use super::known::Knowledge;
 use super::provenance::{Provenances, is_fallback_tag};
-use crate::matrix::{Cell, Matrix};
+use super::stamp::Stamps;
+use crate::matrix::{Cell, Matrix, StampedTag};
 use crate::oci::{Digest, Reference, RepositoryName};
 use crate::plan::{CellSteps, CellView, Inputs, Plan, Reason, ReasonCode, Status, StepId, StepKind, TagView};
 use crate::registry::Registry;
@@ -88,7 +89,8 @@ impl Surveyor<'_> {
     pub async fn survey(&self) -> Result<Survey, StepError> {
         let chosen: Vec<&CellSteps> = self.plan.cells.iter().flatten().filter(|c| c.chosen).collect();
         let anew = self.anew();
-        let looks = chosen.into_iter().map(|steps| self.look(steps, &anew));
+        let stamps = Stamps::new(self.registry.clone());
+        let looks = chosen.into_iter().map(|steps| self.look(steps, &anew, &stamps));
         let found: Vec<Found<'_>> =
             futures_util::stream::iter(looks).buffered(REQUESTS).try_collect().await?;
         let seen = values_seen(&found);
@@ -124,17 +126,16 @@ impl Surveyor<'_> {
         &'s self,
         steps: &'s CellSteps,
         anew: &BTreeMap<StepId, Vec<Reason>>,
+        stamps: &Stamps,
     ) -> Result<Found<'s>, StepError> {
         let cell = &self.matrix.cells[steps.cell.0];
         let expected = match self.knowledge.records.get(&steps.assemble) {
             Some(Record::Image(image)) => Some(image.manifest.digest),
             _ => None,
         };
-        let mut tags = Vec::new();
-        for reference in cell.references.iter().filter(|_| cell.push) {
-            let found = self.registry.head(reference).await?.map(|d| d.digest);
-            tags.push((reference.clone(), found));
-        }
+        // A tag with a time is shown by its newest, whatever that has.
+        let shown = |tag: &StampedTag, newest: Option<&Reference>| newest.cloned().unwrap_or(tag.shown());
+        let tags = if cell.push { stamps.tags(cell, expected, shown).await? } else { Vec::new() };
         let anew = anew.get(&steps.assemble).cloned().unwrap_or_default();
         Ok(Found { steps, cell, expected, anew, tags })
     }
@@ -183,14 +184,20 @@ impl Surveyor<'_> {
     /// When a registry cannot be read.
     pub async fn orphans(&self) -> Result<Vec<Orphan>, StepError> {
         let mut repositories: BTreeMap<RepositoryName, HashSet<String>> = BTreeMap::new();
-        for reference in self.matrix.cells.iter().filter(|c| c.push).flat_map(|c| &c.references) {
-            let tags = repositories.entry(reference.name.clone()).or_default();
-            tags.extend(reference.tag.clone());
+        let pushed = || self.matrix.cells.iter().filter(|c| c.push);
+        for reference in pushed().flat_map(Cell::shown_references) {
+            repositories.entry(reference.name).or_default().extend(reference.tag);
         }
+        // Of a tag with a time the earlier ones are not strangers.
+        let stamped: Vec<&StampedTag> = pushed().flat_map(|c| &c.stamped).collect();
+        let made = |repository: &RepositoryName, tag: &str| {
+            stamped.iter().any(|s| s.repository == *repository && s.timestamp_of(tag).is_some())
+        };
         let mut strangers = Vec::new();
         for (repository, own) in &repositories {
             let tags = self.registry.tags(repository).await?;
             let others = tags.into_iter().filter(|tag| !own.contains(tag) && !is_fallback_tag(tag));
+            let others = others.filter(|tag| !made(repository, tag));
             strangers.extend(others.map(|tag| repository.tag(&tag)));
         }
         let looks = strangers.into_iter().map(|reference| self.orphan(reference));

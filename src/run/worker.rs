@@ -16,6 +16,7 @@ use super::images::{ImageFiles, Images, ResolvedImage};
 use super::inspect::Inspector;
 use super::log::{Masks, StepLog};
 use super::provenance::Provenances;
+use super::stamp::Stamps;
 use crate::engine::{Engine, PullCredentials, SecretValue};
 use crate::event::{BlobCounts, Event};
 use crate::lock::Lock;
@@ -36,6 +37,8 @@ pub struct StepReport {
     pub reasons: Vec<Reason>,
     /// Things the user should know.
     pub notices: Vec<String>,
+    /// The cell's tags, those with a time as they are in this run.
+    pub references: Vec<Reference>,
 }
 
 /// The result of a step.
@@ -44,7 +47,7 @@ pub(super) enum StepValue {
     Layer(Box<LayerRecord>),
     Image(Box<ImageRecord>),
     /// Which tags do not point at the image yet, with what they point at.
-    Pushed(Vec<(usize, Option<Digest>)>),
+    Pushed(Vec<(Reference, Option<Digest>)>),
     Engine(String),
 }
 
@@ -58,6 +61,8 @@ pub struct Settings {
     pub run_id: String,
     /// Where logs of steps go.
     pub logs: PathBuf,
+    /// The time of the run for tags that have one: `YYYYMMDDHHMMSS` in UTC.
+    pub timestamp: String,
     /// RFC 3339 time of creation of every image, from SOURCE_DATE_EPOCH.
     pub created: Option<String>,
     /// Whether the lock must explain everything.
@@ -89,6 +94,7 @@ pub struct Worker {
     pub(super) downloads: Arc<Downloads>,
     pub(super) cache: Option<Cache>,
     pub(super) provenances: Arc<Provenances>,
+    pub(super) stamps: Stamps,
     pub(super) settings: Settings,
     masks: Masks,
     events: mpsc::UnboundedSender<Event>,
@@ -144,6 +150,7 @@ impl Worker {
     ) -> Self {
         let steps = plan.graph.node_count();
         let inspector = Inspector::new(services.store.clone(), services.blobs.clone());
+        let stamps = Stamps::new(services.registry.clone());
         let worker = Self {
             matrix,
             plan,
@@ -156,6 +163,7 @@ impl Worker {
             downloads: services.downloads,
             cache: services.cache,
             provenances: services.provenances,
+            stamps,
             masks: Masks::new(settings.secrets.values().map(|secret| secret.0.as_str())),
             settings,
             events,

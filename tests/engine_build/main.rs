@@ -7,6 +7,7 @@
 mod abi;
 mod again;
 mod cache;
+mod checks;
 mod downloads;
 mod failures;
 mod history;
@@ -14,7 +15,9 @@ mod interrupt;
 mod knows;
 mod matrix;
 mod outputs;
+mod sam;
 mod secrets;
+mod stamps;
 mod steps;
 mod update;
 

@@ -23,6 +23,7 @@ pub(super) fn command(fields: &Fields<'_>, spec: &'static Table) -> Command {
     fields.refuse_empty("shell");
     Command {
         at: fields.at(),
+        when: spec.key("when").and_then(|_| fields.condition("when")),
         script: fields.needed("script", values::anything),
         shell: fields.texts("shell").map(|shell| shell.into_iter().map(|word| word.value).collect()),
         env: fields
@@ -84,11 +85,14 @@ pub(super) fn name(text: &str) -> Result<(), Fault> {
 }
 
 pub(super) fn check(name: Located<String>, fields: &Fields<'_>) -> Check {
+    super::contents::complete(&name, fields);
     Check {
         name,
-        command: command(fields, &grammar::CHECK),
+        command: (!fields.lacks("script")).then(|| command(fields, &grammar::CHECK)),
         exit: fields.integer("exit").unwrap_or(0),
         expect: fields.template("expect", values::anything),
+        files: super::contents::files(fields),
+        size: super::contents::size(fields),
     }
 }
 

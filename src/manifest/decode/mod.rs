@@ -2,6 +2,7 @@
 
 mod axis;
 mod command;
+mod contents;
 mod discovery;
 mod image;
 mod layer;
