@@ -8,11 +8,13 @@ mod context;
 mod expand;
 mod product;
 mod query;
+mod recipe;
 mod rules;
 mod select;
 mod template;
 
 pub use cell::*;
 pub use expand::{Overrides, expand};
+pub use recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName, Recipe};
 pub use query::{Listing, Query, queries, subject};
 pub use select::{Selection, SelectionError};

@@ -7,6 +7,7 @@ mod blobs;
 mod cache;
 mod deliver;
 mod dispatcher;
+mod dockerfile;
 mod download;
 mod error;
 mod fresh;

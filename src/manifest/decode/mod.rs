@@ -3,6 +3,7 @@
 mod axis;
 mod command;
 mod discovery;
+mod dockerfile;
 mod image;
 mod layer;
 mod rule;
@@ -20,6 +21,7 @@ use super::{
     Template, Tool, values,
 };
 
+pub(super) use dockerfile::help as dockerfile_help;
 pub(super) use image::{INHERITED, RawImage};
 
 /// What one file says.
