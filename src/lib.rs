@@ -7,6 +7,7 @@
 
 pub mod cli;
 pub mod discover;
+pub mod dockerfile;
 pub mod engine;
 pub mod event;
 pub mod layer;

@@ -39,6 +39,7 @@ fn plan(steps: &[(Class, Option<u64>, &[usize])]) -> (Matrix, Plan) {
         cell: CellId(0),
         chosen: true,
         build_id: Digest::of(b"cell"),
+        dockerfile: None,
         setup: Vec::new(),
         places: Vec::new(),
         artifacts: Vec::new(),
@@ -47,6 +48,7 @@ fn plan(steps: &[(Class, Option<u64>, &[usize])]) -> (Matrix, Plan) {
     };
     let platform: Platform = "linux/amd64".parse().unwrap();
     let matrix = Matrix {
+        dockerfiles: Vec::new(),
         project: "t".into(),
         platform,
         cache: None,

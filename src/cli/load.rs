@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::ProjectArguments;
 use super::exit::{Exit, colour, say};
+use super::recipes::read_recipes;
 use crate::lock::Lock;
 use crate::manifest::{Diagnostic, Diagnostics, Manifest, Sources, imports, parse, render, render_plain};
 use crate::matrix::{Matrix, Overrides, Query, Selection, expand, queries};
@@ -90,11 +91,13 @@ impl Loaded {
     /// # Errors
     /// Every mistake that only rendering finds.
     pub fn expand(self) -> Result<Project, Exit> {
-        let Self { mut manifest, overrides, lock, lock_path, only, plain, .. } = self;
+        let Self { mut manifest, overrides, lock, lock_path, only, plain, directory, .. } = self;
         let found = lock.versions.iter().map(|(key, versions)| (key.clone(), versions.found.clone()));
         manifest.resolve(&found.collect()).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
-        let matrix =
+        let mut matrix =
             expand(&manifest, &overrides).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
+        read_recipes(&mut matrix, &mut manifest.sources, &directory)
+            .map_err(|found| mistakes(&manifest.sources, &found, plain))?;
         let usage = |e: crate::matrix::SelectionError| Exit::Usage(format!("error: --only: {e}"));
         let chosen =
             Selection::parse(&only).and_then(|selection| selection.choose(&matrix)).map_err(usage)?;
@@ -106,7 +109,9 @@ impl Loaded {
         let mut manifest = self.manifest.clone();
         let found = lock.versions.iter().map(|(key, versions)| (key.clone(), versions.found.clone()));
         manifest.resolve(&found.collect()).ok()?;
-        expand(&manifest, &self.overrides).ok()
+        let mut matrix = expand(&manifest, &self.overrides).ok()?;
+        read_recipes(&mut matrix, &mut manifest.sources, &self.directory).ok()?;
+        Some(matrix)
     }
 
     /// What is said where nobody may be asked.

@@ -6,6 +6,7 @@ mod history;
 mod load;
 mod plan;
 mod prepared;
+mod recipes;
 mod settings;
 mod status;
 mod suppose;

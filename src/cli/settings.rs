@@ -47,7 +47,11 @@ pub fn secrets(matrix: &Matrix) -> HashMap<String, SecretValue> {
     let checks = matrix.cells.iter().flat_map(|c| c.checks.iter().filter_map(|check| check.command.as_ref()));
     let commands: Vec<&ConcreteCommand> = runs.chain(setups).chain(checks).collect();
     let names = commands.iter().flat_map(|c| c.secrets.iter().map(|(_, variable)| variable));
-    names.filter_map(|name| Some((name.clone(), SecretValue(std::env::var(name).ok()?)))).collect()
+    let built = matrix.dockerfiles.iter().flat_map(|made| made.spec.secrets.iter().map(|(_, name)| name));
+    names
+        .chain(built)
+        .filter_map(|name| Some((name.clone(), SecretValue(std::env::var(name).ok()?))))
+        .collect()
 }
 
 /// CPUs of this machine.

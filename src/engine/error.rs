@@ -23,6 +23,9 @@ pub enum EngineError {
         /// Whether trying again may help.
         retryable: bool,
     },
+    /// A Dockerfile could not be built; the engine's words.
+    #[error("the build failed: {0}")]
+    Build(String),
     /// The run took too long and was ended.
     #[error("timed out after {} s", .0.as_secs())]
     TimedOut(Duration),
@@ -49,6 +52,7 @@ impl EngineError {
             Self::Request { action, message, retryable } => {
                 Self::Request { action: action.clone(), message: message.clone(), retryable: *retryable }
             }
+            Self::Build(message) => Self::Build(message.clone()),
             Self::TimedOut(limit) => Self::TimedOut(*limit),
             Self::NoSuchPath(path) => Self::NoSuchPath(path.clone()),
             Self::Sink(error) => Self::Sink(std::io::Error::new(error.kind(), error.to_string())),

@@ -3,6 +3,7 @@
 //! The trait is small so that [`FakeEngine`] can show faults that a real engine cannot be made to
 //! show. [`DockerEngine`] speaks to Docker; bollard's types never leave it.
 
+mod build;
 mod docker;
 mod error;
 mod fake;
@@ -16,6 +17,7 @@ use futures_util::future::BoxFuture;
 
 use crate::oci::{Digest, Platform, Reference};
 
+pub use build::{BuildRequest, BuiltImage};
 pub use docker::DockerEngine;
 pub use error::EngineError;
 pub use fake::{FakeCall, FakeEngine, FakeRun};
@@ -151,6 +153,17 @@ pub trait Engine: Send + Sync {
         lines: LineSink,
         tar: TarSink,
     ) -> BoxFuture<'a, Result<RunOutput, EngineError>>;
+
+    /// Builds a Dockerfile. Dropping the future ends the build. The default builds none.
+    fn build<'a>(
+        &'a self,
+        request: BuildRequest,
+        lines: LineSink,
+    ) -> BoxFuture<'a, Result<BuiltImage, EngineError>> {
+        drop((request, lines));
+        let error = EngineError::Build("this engine builds no Dockerfiles".to_owned());
+        Box::pin(std::future::ready(Err(error)))
+    }
 
     /// Removes containers (and unnamed images) that carry all these labels; returns how many. For
     /// leftovers.

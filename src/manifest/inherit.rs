@@ -99,8 +99,15 @@ fn written(mut image: RawImage) -> RawImage {
     image
 }
 
-fn extend(parent: RawImage, child: &RawImage) -> RawImage {
+fn extend(mut parent: RawImage, child: &RawImage) -> RawImage {
     let child = child.clone();
+    // A Dockerfile takes the place of a base, and a base that of a Dockerfile.
+    if child.dockerfile.is_some() {
+        parent.base = None;
+        parent.foreign.retain(|(key, _)| *key != "base");
+    } else if child.base.is_some() {
+        parent.dockerfile = None;
+    }
     RawImage {
         id: child.id,
         extends: child.extends,
@@ -108,6 +115,8 @@ fn extend(parent: RawImage, child: &RawImage) -> RawImage {
         name: child.name.or(parent.name),
         tags: child.tags.or(parent.tags),
         base: child.base.or(parent.base),
+        dockerfile: child.dockerfile.or(parent.dockerfile),
+        foreign: child.foreign.into_iter().chain(parent.foreign).collect(),
         setup: child.setup.or(parent.setup),
         layers: splice(parent.layers, child.layers),
         env: merge(parent.env, child.env),
@@ -163,11 +172,28 @@ fn finish(id: &Located<String>, whole: RawImage, broken: bool, problems: &mut Di
             .label(format!("`{key}` is missing here"))
             .help(help)
     };
+    for (key, at) in whole.dockerfile.iter().flat_map(|_| &whole.foreign) {
+        problems.push(
+            Diagnostic::new(
+                "exclusive-keys",
+                *at,
+                format!("image `{}` is made by a Dockerfile, so it cannot have `{key}`", id.value),
+            )
+            .label("does not go with `dockerfile`")
+            .help(match *key {
+                "base" => "remove it: the Dockerfile's FROM names the base",
+                "setup" | "layers" => {
+                    "write it in the Dockerfile, or put it into a further image with `base = { image = \"…\" }`"
+                }
+                _ => "remove it here and write it in the Dockerfile",
+            }),
+        );
+    }
     let (base, base_at) = whole.base.unwrap_or_else(|| {
-        if !broken {
+        if !broken && whole.dockerfile.is_none() {
             problems.push(missing(
                 "base",
-                "add `base`: a reference, `oci:DIR`, `{ image = \"name\" }` or \"scratch\"",
+                "add `base`: a reference, `oci:DIR`, `{ image = \"name\" }` or \"scratch\"; or `dockerfile`",
             ));
         }
         (ImageSource::Scratch, id.at)
@@ -197,6 +223,7 @@ fn finish(id: &Located<String>, whole: RawImage, broken: bool, problems: &mut Di
         tags,
         base,
         base_at,
+        dockerfile: whole.dockerfile,
         setup: whole.setup.unwrap_or_default(),
         layers: whole.layers.unwrap_or_default(),
         env: whole.env,

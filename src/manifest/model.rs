@@ -466,6 +466,8 @@ pub struct Image {
     pub base: ImageSource,
     /// Where `base` stands.
     pub base_at: Location,
+    /// The Dockerfile that makes it, instead of base, setup steps, layers and configuration.
+    pub dockerfile: Option<DockerfileBuild>,
     /// Run steps on the base itself, chained.
     pub setup: Vec<Command>,
     /// Its layers, lowest first; they exist.
@@ -498,6 +500,28 @@ pub struct Image {
     pub max_age: Option<Duration>,
     /// Whether its cells are pushed; false for images that only others use.
     pub push: bool,
+}
+
+/// `dockerfile = { … }` of an image.
+#[derive(Debug, Clone)]
+pub struct DockerfileBuild {
+    /// Where it stands.
+    pub at: Location,
+    /// The directory, relative to the manifest.
+    pub context: Template,
+    /// The Dockerfile, relative to the context; `Dockerfile` unless set.
+    pub file: Option<Template>,
+    /// The stage; the last unless set.
+    pub target: Option<Template>,
+    /// Build arguments.
+    pub args: Vec<(Located<String>, Template)>,
+    /// Images that FROM, COPY --from and RUN --mount=from= may name.
+    pub contexts: Vec<(Located<String>, ImageSource)>,
+    /// Secret id -> name of the environment variable of railyard's that holds the value. Outside key,
+    /// layer and log.
+    pub secrets: BTreeMap<String, Located<String>>,
+    /// Network of its RUN instructions.
+    pub network: Option<Network>,
 }
 
 /// A row of `include` or `exclude`.

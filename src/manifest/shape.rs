@@ -26,6 +26,7 @@ fn check_table(reader: &Reader<'_>, table: &DeTable<'_>, at: Location, spec: &'s
             (None, None) => {
                 let place = if path.is_empty() { "the manifest".to_owned() } else { format!("`{path}`") };
                 let keys = spec.keys.iter().map(|key| key.name);
+                let help = super::decode::dockerfile_help(spec.name, name).map(str::to_owned);
                 reader.push(
                     Diagnostic::new(
                         "unknown-key",
@@ -33,7 +34,7 @@ fn check_table(reader: &Reader<'_>, table: &DeTable<'_>, at: Location, spec: &'s
                         format!("unknown key `{name}` in {place}"),
                     )
                     .label("not a key of this table")
-                    .help(did_you_mean(name, keys, "keys")),
+                    .help(help.unwrap_or_else(|| did_you_mean(name, keys, "keys"))),
                 );
             }
         }

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use super::recipe::ConcreteDockerfile;
 use super::stamp::StampedTag;
 use crate::manifest::{ArchiveFormat, Chmod, FileKind, Location, Owner, SizeBudget, StepLimits};
 use crate::oci::{Digest, Platform, Reference, RepositoryName};
@@ -22,6 +23,8 @@ pub struct Matrix {
     pub cells: Vec<Cell>,
     /// The distinct layers that cells list.
     pub layers: Vec<ConcreteLayer>,
+    /// The distinct Dockerfiles that cells are made by.
+    pub dockerfiles: Vec<ConcreteDockerfile>,
     /// What rules of level `warn` say, in the order of the rules.
     pub warnings: Vec<Warning>,
 }
@@ -42,6 +45,10 @@ pub struct CellId(pub usize);
 /// Position of a layer in [`Matrix::layers`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct LayerId(pub usize);
+
+/// Position of a Dockerfile in [`Matrix::dockerfiles`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+pub struct DockerfileId(pub usize);
 
 /// One combination: an image at a point of its axes.
 #[derive(Debug, Clone)]
@@ -106,6 +113,8 @@ pub enum Source {
     Layout(String),
     /// A cell of this matrix.
     Cell(CellId),
+    /// What a Dockerfile makes: the base of the cells made by it, and of nothing else.
+    Dockerfile(DockerfileId),
 }
 
 /// A layer with everything rendered.

@@ -8,12 +8,14 @@ use minijinja::value::Value;
 
 use super::cell::*;
 use super::product::{OwnedPoint, cell_name, coordinates, points};
+use super::recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName};
 use super::rules;
 use super::stamp::{StampedTag, fill_timestamp, mentions_timestamp};
 use super::template::{ABSENT, Failed, Point, Renderer, environment};
 use crate::manifest::{
-    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, Download, Image, ImageSource, Layer,
-    LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, ToolUse, parse_sha256,
+    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, DockerfileBuild, Download, Image,
+    ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, ToolUse,
+    parse_sha256,
 };
 use crate::oci::{Reference, RepositoryName};
 
@@ -77,6 +79,8 @@ struct Expansion<'m> {
     memo: Memo,
     commands: HashMap<(Location, Vec<u16>), Arc<ConcreteCommand>>,
     layers: Vec<ConcreteLayer>,
+    dockerfiles: Vec<ConcreteDockerfile>,
+    dockerfile_of: HashMap<DockerfileSpec, DockerfileId>,
     /// Malformed results of a template, of which one diagnostic is made.
     malformed: BTreeMap<(Location, &'static str), (Diagnostic, Vec<String>)>,
     /// Tags that have been reported as repeated.
@@ -97,6 +101,8 @@ impl<'m> Expansion<'m> {
             memo: HashMap::new(),
             commands: HashMap::new(),
             layers: Vec::new(),
+            dockerfiles: Vec::new(),
+            dockerfile_of: HashMap::new(),
             malformed: BTreeMap::new(),
             repeated: HashSet::new(),
         }
@@ -172,6 +178,7 @@ impl<'m> Expansion<'m> {
             cache,
             cells,
             layers: std::mem::take(&mut self.layers),
+            dockerfiles: std::mem::take(&mut self.dockerfiles),
             warnings,
         })
     }
@@ -221,7 +228,10 @@ impl<'m> Expansion<'m> {
         let image = &self.manifest.images[position];
         let coordinates = coordinates(self.manifest, &self.renderer, image, point);
         let references = self.references(image, point, prefix);
-        let base = self.source(&image.base, image.base_at, point, image);
+        let base = match &image.dockerfile {
+            Some(made) => self.dockerfile(made, point, image),
+            None => self.source(&image.base, image.base_at, point, image),
+        };
         let mut setup = Ok(Vec::new());
         for command in &image.setup {
             let step = match self.wanted(command.when.as_ref(), point) {
@@ -356,6 +366,41 @@ impl<'m> Expansion<'m> {
             }
             ImageSource::Matrix(name) => self.upstream(name.value.as_str(), at, point, user),
         }
+    }
+
+    /// The Dockerfile of a cell, with everything rendered.
+    fn dockerfile(
+        &mut self,
+        made: &'m DockerfileBuild,
+        point: &Point,
+        user: &'m Image,
+    ) -> Result<Source, Failed> {
+        let mut args = Vec::new();
+        for (name, value) in &made.args {
+            args.push((name.value.clone(), self.renderer.render(value, point, &[])?.to_string()));
+        }
+        let mut contexts = Vec::new();
+        for (name, source) in &made.contexts {
+            contexts.push((name.value.clone(), self.source(source, name.at, point, user)?));
+        }
+        let context = self.renderer.render(&made.context, point, &[])?.to_string();
+        let file = self.optional(made.file.as_ref(), point)?;
+        let spec = DockerfileSpec {
+            context,
+            file: file.unwrap_or_else(|| "Dockerfile".to_owned()),
+            target: self.optional(made.target.as_ref(), point)?,
+            args,
+            contexts,
+            secrets: made.secrets.iter().map(|(id, variable)| (id.clone(), variable.value.clone())).collect(),
+            network: NetworkName::of(made.network),
+        };
+        if let Some(known) = self.dockerfile_of.get(&spec) {
+            return Ok(Source::Dockerfile(*known));
+        }
+        let id = DockerfileId(self.dockerfiles.len());
+        self.dockerfiles.push(ConcreteDockerfile { spec: spec.clone(), at: made.at, recipe: None });
+        self.dockerfile_of.insert(spec, id);
+        Ok(Source::Dockerfile(id))
     }
 
     /// The cell of an upstream image at the axes that it shares with the point.

@@ -87,7 +87,7 @@ impl Actions {
 /// Nominal seconds of a step, used to order work where nothing has been measured.
 fn nominal(step: &Step) -> u64 {
     match (&step.kind, step.class) {
-        (StepKind::Artifact(_) | StepKind::Setup { .. }, Class::Container) => 60,
+        (StepKind::Artifact(_) | StepKind::Setup { .. } | StepKind::Dockerfile(_), Class::Container) => 60,
         (StepKind::Check { .. }, _) => 5,
         (StepKind::Index(_), _) => 4,
         (StepKind::Artifact(_), _) => 3,

@@ -9,7 +9,8 @@ use super::key::{self, Identity, Key};
 use super::step::*;
 use crate::lock::Lock;
 use crate::matrix::{
-    Cell, CellId, ConcreteContent, ConcreteCopy, ConcretePart, ConcreteRun, LayerId, Matrix, Source,
+    Cell, CellId, ConcreteContent, ConcreteCopy, ConcretePart, ConcreteRun, DockerfileId, LayerId, Matrix,
+    Source,
 };
 use crate::oci::Digest;
 
@@ -37,6 +38,7 @@ pub fn plan(matrix: &Matrix, chosen: &[bool], inputs: Inputs<'_>) -> Plan {
         by_key: HashMap::new(),
         cells: vec![None; matrix.cells.len()],
         artifacts: vec![None; matrix.layers.len()],
+        dockerfiles: vec![None; matrix.dockerfiles.len()],
     };
     for (position, chosen) in chosen.iter().enumerate() {
         if *chosen {
@@ -64,6 +66,7 @@ struct Builder<'a> {
     by_key: HashMap<(&'static str, Digest), StepId>,
     cells: Vec<Option<CellSteps>>,
     artifacts: Vec<Option<StepId>>,
+    dockerfiles: Vec<Option<StepId>>,
 }
 
 impl<'a> Builder<'a> {
@@ -119,6 +122,11 @@ impl<'a> Builder<'a> {
                 let provisional = self.provisional(steps.assemble);
                 Identity { text: format!("cell:{}", steps.build_id), provisional }
             }
+            Source::Dockerfile(id) => {
+                let step = self.dockerfile(*id);
+                let node = &self.graph[petgraph::graph::NodeIndex::from(step)];
+                Identity { text: format!("dockerfile:{}", node.key), provisional: node.provisional }
+            }
         }
     }
 
@@ -158,6 +166,7 @@ impl<'a> Builder<'a> {
             }
             Source::Layout(directory) => Some(self.index(&UsedSource::Layout(directory.clone()), identity)),
             Source::Cell(cell) => Some(self.cell(*cell, false).assemble),
+            Source::Dockerfile(id) => Some(self.dockerfile(*id)),
         }
     }
 
@@ -170,6 +179,7 @@ impl<'a> Builder<'a> {
             }
             Source::Layout(directory) => Some(self.resolve(&UsedSource::Layout(directory.clone()), identity)),
             Source::Cell(cell) => Some(self.cell(*cell, false).assemble),
+            Source::Dockerfile(id) => Some(self.dockerfile(*id)),
         }
     }
 
@@ -187,6 +197,11 @@ impl<'a> Builder<'a> {
         }
         let matrix = self.matrix;
         let cell = &matrix.cells[id.0];
+        if let Source::Dockerfile(made) = &cell.base
+            && let Some(step) = self.dockerfiles[made.0]
+        {
+            self.ask_again(step);
+        }
         let mut beneath = self.base(&cell.base);
         let mut setup = Vec::new();
         for position in 0..cell.setup.len() {
@@ -207,6 +222,10 @@ impl<'a> Builder<'a> {
             cell: id,
             chosen,
             build_id,
+            dockerfile: match &cell.base {
+                Source::Dockerfile(made) => self.dockerfiles[made.0],
+                _ => None,
+            },
             setup,
             places,
             artifacts,
@@ -218,6 +237,30 @@ impl<'a> Builder<'a> {
         }
         self.cells[id.0] = Some(steps.clone());
         steps
+    }
+
+    /// The build of a Dockerfile: needs all that it takes from.
+    fn dockerfile(&mut self, id: DockerfileId) -> StepId {
+        if let Some(step) = self.dockerfiles[id.0] {
+            return step;
+        }
+        let matrix = self.matrix;
+        let (made, recipe) = (&matrix.dockerfiles[id.0], matrix.recipe(id));
+        let mut key = self.key("dockerfile");
+        key::dockerfile(&mut key, &made.spec, recipe);
+        let mut needs = Vec::new();
+        let mut provisional = false;
+        for source in &recipe.sources {
+            let identity = self.identity(source);
+            key.text(&identity.text);
+            provisional |= identity.provisional;
+            needs.extend(self.known(source, &identity));
+        }
+        let label = || made.spec.label();
+        let step =
+            self.step(key.finish(), StepKind::Dockerfile(id), Class::Container, provisional, &needs, label);
+        self.dockerfiles[id.0] = Some(step);
+        step
     }
 
     fn base(&mut self, source: &Source) -> Beneath {
@@ -493,7 +536,7 @@ fn parts_label(parts: &[ConcretePart]) -> String {
                         repository.rsplit('/').next().unwrap_or(repository).to_owned()
                     }
                     Source::Layout(directory) => directory.clone(),
-                    Source::Cell(_) => "the matrix".into(),
+                    Source::Cell(_) | Source::Dockerfile(_) => "the matrix".into(),
                     Source::Scratch => "scratch".into(),
                 };
                 format!("copy {} from {from}", copy.paths.join(" "))

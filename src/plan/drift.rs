@@ -96,7 +96,7 @@ impl Planned {
 
     /// Layers and setup steps that are made otherwise.
     fn steps(&self, found: &mut Vec<String>, plan: &Plan) {
-        let made = |kind: &str| matches!(kind, "artifact" | "setup");
+        let made = |kind: &str| matches!(kind, "artifact" | "setup" | "dockerfile");
         let before: BTreeSet<(&str, &Digest)> =
             self.steps.iter().filter(|s| made(&s.kind)).map(|s| (s.label.as_str(), &s.key)).collect();
         let after: BTreeSet<(&str, &Digest)> = plan

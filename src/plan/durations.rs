@@ -133,6 +133,7 @@ pub fn delivery_name(changed: bool) -> &'static str {
 /// setup step's script; empty for other kinds.
 pub fn step_name<'m>(matrix: &'m Matrix, kind: &StepKind) -> &'m str {
     match kind {
+        StepKind::Dockerfile(made) => &matrix.dockerfiles[made.0].spec.context,
         StepKind::Artifact(layer) => &matrix.layers[layer.0].name,
         StepKind::Place { cell, position } => &matrix.layers[matrix.cells[cell.0].layers[*position].0].name,
         StepKind::Setup { cell, position } => last_line(&matrix.cells[cell.0].setup[*position].script),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::builder::{Inputs, copied_text, files_text, read_text};
 use super::key::{self, Identity, Key};
 use super::step::{CellSteps, Plan};
-use crate::matrix::{ConcreteContent, ConcretePart, ConfigSpec, Matrix, Source};
+use crate::matrix::{ConcreteContent, ConcretePart, ConfigSpec, DockerfileId, Matrix, NetworkName, Source};
 use crate::oci::Digest;
 
 /// What goes into a cell's image.
@@ -98,16 +98,23 @@ impl Ingredients {
             let (definition, inputs) = view.layer(&layer.content);
             LayerIngredient { name: layer.name.clone(), key: plan.step(*artifact).key, definition, inputs }
         });
+        let mut layers: Vec<LayerIngredient> = layers.collect();
         let mut config = flat(&cell.config);
+        let mut base = &cell.base;
+        if let Source::Dockerfile(id) = &cell.base {
+            base = matrix.recipe(*id).base();
+            layers.push(view.dockerfile(*id));
+            config.extend(dockerfile_fields(matrix, *id));
+        }
         config.extend(inputs.created.map(|created| ("created".to_owned(), created.to_owned())));
         Self {
             cell: cell.name.clone(),
             image: cell.image.to_string(),
             axes: cell.coordinates.iter().map(|(a, v)| (a.to_string(), v.to_string())).collect(),
             build_id: steps.build_id,
-            base: view.source(&cell.base, None),
+            base: view.source(base, None),
             setup: setup.collect(),
-            layers: layers.collect(),
+            layers,
             config,
         }
     }
@@ -143,6 +150,19 @@ impl View<'_> {
             }
         }
         (key.finish(), inputs)
+    }
+
+    /// What a Dockerfile takes from beside what it begins with.
+    fn dockerfile(&self, id: DockerfileId) -> LayerIngredient {
+        let recipe = self.matrix.recipe(id);
+        let sources = recipe.distinct_sources().into_iter().filter(|source| *source != recipe.base());
+        let inputs: Vec<Input> = sources.filter_map(|source| self.source(source, None)).collect();
+        let mut key = Key::new("sources", &self.matrix.platform);
+        inputs.iter().for_each(|input| {
+            key.digest(&input.identity);
+        });
+        let definition = Key::new("definition", &self.matrix.platform).finish();
+        LayerIngredient { name: "Dockerfile".into(), key: key.finish(), definition, inputs }
     }
 
     fn part(&self, part: &ConcretePart) -> Option<Input> {
@@ -186,10 +206,28 @@ impl View<'_> {
                 let digest = self.plan.cells[cell.0].as_ref().map(|steps| steps.build_id);
                 (InputKind::Cell, self.matrix.cells[cell.0].name.clone(), digest)
             }
+            Source::Dockerfile(id) => return self.source(self.matrix.recipe(*id).base(), None),
         };
         let identity = narrowed.or(digest.map(|d| d.to_string())).unwrap_or_else(|| name.clone());
         Some(Input { kind, name, url: None, digest, identity: Digest::of(identity.as_bytes()) })
     }
+}
+
+/// Begins the fields that are about a Dockerfile.
+pub(super) const DOCKERFILE_FIELD: &str = "dockerfile.";
+
+fn dockerfile_fields(matrix: &Matrix, id: DockerfileId) -> BTreeMap<String, String> {
+    let (spec, recipe) = (&matrix.dockerfiles[id.0].spec, matrix.recipe(id));
+    let network = spec.network.filter(|network| *network == NetworkName::None).map(|_| "none".to_owned());
+    let fields = [
+        ("file", Some(Digest::of(recipe.dockerfile.text.as_bytes()).to_string())),
+        ("context", Some(recipe.context.digest.to_string())),
+        ("target", spec.target.clone()),
+        ("network", network),
+    ];
+    let args = spec.args.iter().map(|(name, value)| (format!("args.{name}"), Some(value.clone())));
+    let fields = fields.into_iter().map(|(name, value)| (name.to_owned(), value)).chain(args);
+    fields.filter_map(|(name, value)| Some((format!("{DOCKERFILE_FIELD}{name}"), value?))).collect()
 }
 
 fn flat(spec: &ConfigSpec) -> BTreeMap<String, String> {

@@ -2,8 +2,8 @@
 
 use crate::manifest::{Chmod, FileKind, Network};
 use crate::matrix::{
-    ArchiveName, ConcreteCheck, ConcreteCommand, ConcreteDownload, ConcreteFileCheck, ConcretePart, ConcreteRun,
-    ConfigSpec,
+    ArchiveName, ConcreteCheck, ConcreteCommand, ConcreteDownload, ConcreteFileCheck, ConcretePart,
+    ConcreteRun, ConfigSpec, DockerfileSpec, NetworkName, Recipe,
 };
 use crate::oci::{Digest, Hasher, Platform};
 
@@ -141,6 +141,16 @@ pub(super) fn command(key: &mut Key, command: &ConcreteCommand) {
 pub(super) fn run(key: &mut Key, run: &ConcreteRun, builder: &Identity) {
     key.text("run").text(&builder.text).list(run.keep.iter().map(String::as_str));
     command(key, &run.command);
+}
+
+/// Changes when the building of Dockerfiles changes their images: part of their keys.
+const DOCKERFILE_VERSION: u32 = 1;
+
+/// A Dockerfile without its sources: what it does and with which files.
+pub(super) fn dockerfile(key: &mut Key, spec: &DockerfileSpec, recipe: &Recipe) {
+    key.number(u64::from(DOCKERFILE_VERSION)).text(&recipe.dockerfile.text).digest(&recipe.context.digest);
+    key.optional(spec.target.as_deref()).pairs(&spec.args);
+    key.number(u64::from(spec.network == Some(NetworkName::None)));
 }
 
 /// An image's configuration.

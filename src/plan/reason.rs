@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::action::Anew;
-use super::ingredients::{Ingredients, Input, InputKind, LayerIngredient};
+use super::ingredients::{DOCKERFILE_FIELD, Ingredients, Input, InputKind, LayerIngredient};
 use crate::oci::Digest;
 
 /// How a cell's image stands to its tags.
@@ -88,6 +88,8 @@ pub enum ReasonCode {
     SetupChanged,
     /// The configuration is another.
     ConfigChanged,
+    /// The Dockerfile, its context, arguments or target are others.
+    DockerfileChanged,
     /// Railyard itself makes it otherwise now.
     RailyardChanged,
     /// A result is older than `max_age`.
@@ -120,6 +122,7 @@ impl ReasonCode {
             Self::UpstreamChanged => "upstream-changed",
             Self::SetupChanged => "setup-changed",
             Self::ConfigChanged => "config-changed",
+            Self::DockerfileChanged => "dockerfile-changed",
             Self::RailyardChanged => "railyard-changed",
             Self::TooOld => "too-old",
             Self::Forced => "forced",
@@ -329,7 +332,11 @@ fn config(reasons: &mut BTreeSet<Reason>, old: &BTreeMap<String, String>, new: &
     for field in fields {
         let (was, is) = (old.get(field), new.get(field));
         if was != is {
-            reasons.insert(Reason::new(ReasonCode::ConfigChanged, field).moved(was.cloned(), is.cloned()));
+            let (code, subject) = match field.strip_prefix(DOCKERFILE_FIELD) {
+                Some(part) => (ReasonCode::DockerfileChanged, part),
+                None => (ReasonCode::ConfigChanged, field.as_str()),
+            };
+            reasons.insert(Reason::new(code, subject).moved(was.cloned(), is.cloned()));
         }
     }
 }

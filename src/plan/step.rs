@@ -3,7 +3,7 @@
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde::Serialize;
 
-use crate::matrix::{CellId, LayerId};
+use crate::matrix::{CellId, DockerfileId, LayerId};
 use crate::oci::{Digest, Reference};
 
 /// Position of a step in its plan; stable for equal inputs.
@@ -72,6 +72,8 @@ pub enum StepKind {
     Index(UsedSource),
     /// A layer's files, without any base.
     Artifact(LayerId),
+    /// The image that a Dockerfile makes.
+    Dockerfile(DockerfileId),
     /// A setup step: the cell that first asked for it and its position in the cell's chain.
     Setup {
         /// The first cell that asked.
@@ -112,6 +114,7 @@ impl StepKind {
             Self::Resolve(_) => "resolve",
             Self::Index(_) => "index",
             Self::Artifact(_) => "artifact",
+            Self::Dockerfile(_) => "dockerfile",
             Self::Setup { .. } => "setup",
             Self::Place { .. } => "place",
             Self::Assemble(_) => "assemble",
@@ -161,6 +164,8 @@ pub struct CellSteps {
     pub chosen: bool,
     /// Its build id: the key of all that decides its bytes.
     pub build_id: Digest,
+    /// The build of its Dockerfile.
+    pub dockerfile: Option<StepId>,
     /// The setup chain.
     pub setup: Vec<StepId>,
     /// The placed layers, lowest first.

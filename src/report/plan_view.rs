@@ -38,7 +38,7 @@ pub fn table(plan: &PlanDocument) -> String {
     let mut shown: Vec<&StepDocument> = plan
         .steps
         .iter()
-        .filter(|s| matches!(s.kind, "resolve" | "index" | "artifact" | "setup" | "check"))
+        .filter(|s| matches!(s.kind, "resolve" | "index" | "artifact" | "dockerfile" | "setup" | "check"))
         .collect();
     shown.sort_by_key(|s| (rank(s.kind), s.id));
     for step in shown.iter().filter(|s| s.kind != "check") {

@@ -64,7 +64,7 @@ impl Worker {
         let base = self.chain(cell).1.clone();
         let base_layers = match &base {
             Source::Reference(_) | Source::Layout(_) => self.resolved(&used(&base)).await?.layers.len(),
-            Source::Scratch | Source::Cell(_) => 0,
+            Source::Scratch | Source::Cell(_) | Source::Dockerfile(_) => 0,
         };
         let files = self.images.stack(&image.layers, progress).await?;
         let beneath = self.images.stack(&image.layers[..base_layers], progress).await?;
@@ -76,7 +76,11 @@ impl Worker {
     fn chain(&self, cell: CellId) -> (Vec<CellId>, &Source) {
         let mut cells = vec![cell];
         loop {
-            match &self.cell(cells[cells.len() - 1]).base {
+            let base = match &self.cell(cells[cells.len() - 1]).base {
+                Source::Dockerfile(made) => self.matrix.recipe(*made).base(),
+                base => base,
+            };
+            match base {
                 Source::Cell(base) => cells.push(*base),
                 other => return (cells, other),
             }
@@ -214,7 +218,7 @@ impl Worker {
         fetch: Option<&Progress>,
     ) -> Result<Option<System>, StepError> {
         let layers: Vec<Descriptor> = match source {
-            Source::Scratch => return Ok(None),
+            Source::Scratch | Source::Dockerfile(_) => return Ok(None),
             Source::Cell(cell) => match self.finished_image(*cell) {
                 Some(image) => image.layers,
                 None => return Ok(None),

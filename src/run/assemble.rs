@@ -125,11 +125,12 @@ pub fn assemble(
         layers: blobs,
         manifest_json: String::from_utf8(manifest_json).expect("JSON is UTF-8"),
         config_json: String::from_utf8(config_json).expect("JSON is UTF-8"),
+        made: 0,
     })
 }
 
 /// A base's own blob under the OCI name of its media type, without annotations.
-fn as_oci(layer: &Descriptor) -> Descriptor {
+pub(super) fn as_oci(layer: &Descriptor) -> Descriptor {
     let media_type = match layer.media_type.as_str() {
         MEDIA_DOCKER_LAYER_GZIP => MEDIA_LAYER_GZIP,
         "application/vnd.docker.image.rootfs.diff.tar" => crate::oci::MEDIA_LAYER,

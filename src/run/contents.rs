@@ -52,10 +52,14 @@ impl Worker {
     /// How many of an image's layers are its base's.
     async fn base_layers(&self, id: CellId, all: usize) -> Result<usize, StepError> {
         let cell = self.cell(id);
-        Ok(match &cell.base {
-            Source::Scratch => 0,
+        let base = match &cell.base {
+            Source::Dockerfile(made) => self.matrix.recipe(*made).base(),
+            base => base,
+        };
+        Ok(match base {
+            Source::Scratch | Source::Dockerfile(_) => 0,
             Source::Reference(_) | Source::Layout(_) => {
-                self.resolved(&used(&cell.base)).await?.layers.len().min(all)
+                self.resolved(&used(base)).await?.layers.len().min(all)
             }
             Source::Cell(base) => match self.finished_image(*base) {
                 Some(image) => image.layers.len().min(all),

@@ -14,7 +14,7 @@ use super::worker::{StepReport, StepValue, Worker};
 use crate::engine::{Collect, LineSink, RunRequest};
 use crate::event::Event;
 use crate::manifest::Network;
-use crate::matrix::{CellId, ConcreteCheck, ConcreteCommand, Source};
+use crate::matrix::{CellId, ConcreteCheck, ConcreteCommand};
 use crate::oci::{Digest, MEDIA_MANIFEST, Reference};
 use crate::plan::{Delivery, Ingredients, Inputs, Reason, ReasonCode, StepId, check_result};
 use crate::store::{CheckRecord, ImageRecord, Record, tag_key};
@@ -44,7 +44,7 @@ impl Worker {
     }
 
     async fn upload(&self, id: StepId, cell: CellId, image: &ImageRecord) -> Result<(), StepError> {
-        if let Source::Reference(reference) = &self.cell(cell).base {
+        for reference in self.matrix.bases(cell) {
             // The base's own blobs may have to be mounted or fetched from where it lives.
             self.resolved(&crate::plan::UsedSource::Reference(reference.clone())).await?;
         }

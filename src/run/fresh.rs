@@ -55,7 +55,7 @@ impl Freshness {
         for steps in plan.cells.iter().flatten() {
             let cell = &matrix.cells[steps.cell.0];
             let forced = self.force.is_match(&cell.name) || self.force.is_match(&*cell.image);
-            for step in &steps.setup {
+            for step in steps.setup.iter().chain(&steps.dockerfile) {
                 found.entry(*step).or_default().add(forced, cell.max_age.filter(|_| self.max_age));
             }
             for step in &steps.artifacts {
@@ -81,6 +81,7 @@ impl Freshness {
         let max_age = candidate.max_age?.as_secs();
         let made = match record {
             Some(Record::Layer(layer)) if layer.made > 0 => Some(layer.made),
+            Some(Record::Image(image)) if image.made > 0 => Some(image.made),
             _ => None,
         };
         let age = made.map(|made| self.now.saturating_sub(made));

@@ -10,7 +10,7 @@ use super::error::StepError;
 use super::fresh::{Freshness, with_dependents};
 use super::images::Images;
 use crate::lock::Lock;
-use crate::matrix::{Matrix, Source};
+use crate::matrix::Matrix;
 use crate::oci::Digest;
 use crate::plan::{
     Action, Actions, Anew, Known, Plan, StepId, StepKind, UsedSource, abi_result, check_result,
@@ -137,7 +137,10 @@ impl Sources<'_> {
             .filter(|(id, step)| {
                 let shared = matches!(
                     step.kind,
-                    StepKind::Assemble(_) | StepKind::Artifact(_) | StepKind::Setup { .. }
+                    StepKind::Assemble(_)
+                        | StepKind::Artifact(_)
+                        | StepKind::Setup { .. }
+                        | StepKind::Dockerfile(_)
                 );
                 shared && actions.of(*id) == Action::Run && !unfit.contains(id) && !asked.contains(&step.key)
             })
@@ -184,11 +187,12 @@ impl Sources<'_> {
 /// Tells `blobs` where the layers of locked bases live, as far as their documents are in the store.
 async fn register_bases(sources: &Sources<'_>) -> Result<(), StepError> {
     for steps in sources.plan.cells.iter().flatten() {
-        let Source::Reference(reference) = &sources.matrix.cells[steps.cell.0].base else { continue };
-        let Some(pinned) = sources.lock.images.get(reference) else { continue };
-        if sources.store.has_blob(pinned.digest) {
-            let source = UsedSource::Reference(reference.clone());
-            sources.images.resolve(&source, Some(pinned.digest)).await?;
+        for reference in sources.matrix.bases(steps.cell) {
+            let Some(pinned) = sources.lock.images.get(reference) else { continue };
+            if sources.store.has_blob(pinned.digest) {
+                let source = UsedSource::Reference(reference.clone());
+                sources.images.resolve(&source, Some(pinned.digest)).await?;
+            }
         }
     }
     Ok(())
@@ -203,6 +207,11 @@ fn usable(record: &Record, lock: &Lock, kind: &StepKind, key: &Digest, blobs: &B
                 || locked.is_none()
                 || locked == layer.diff_id.as_ref();
             as_locked && layer.blob.as_ref().is_none_or(|blob| blobs.at_hand(blob.digest))
+        }
+        Record::Image(image) if matches!(kind, StepKind::Dockerfile(_)) => {
+            let locked = lock.outputs.get(key);
+            (locked.is_none() || locked.copied() == super::dockerfile::chain_id(image))
+                && image.layers.iter().all(|layer| blobs.at_hand(layer.digest))
         }
         Record::Image(image) => image.layers.iter().all(|layer| blobs.at_hand(layer.digest)),
         Record::Check(check) => check.passed,

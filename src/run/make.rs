@@ -25,7 +25,7 @@ use crate::matrix::{
     ArchiveName, CellId, ConcreteCommand, ConcreteContent, ConcreteDownload, ConcretePart, ConcreteRun,
     LayerId, Source,
 };
-use crate::oci::{Descriptor, Digest, Reference};
+use crate::oci::{Descriptor, DiffId, Digest, Reference};
 use crate::plan::{StepId, StepKind, UsedSource};
 use crate::store::{LayerRecord, Record, Store};
 
@@ -68,7 +68,7 @@ impl Worker {
             ConcreteContent::Parts(parts) => self.parts(id, parts).await?,
             ConcreteContent::Run(run) => {
                 let blob = self.run_layer(id, run).await?;
-                self.compare_output(id, &matrix.layers[layer.0].name, &blob, &mut report)?;
+                self.compare_output(id, &matrix.layers[layer.0].name, blob.diff_id, &mut report)?;
                 blob
             }
         };
@@ -78,22 +78,22 @@ impl Worker {
     }
 
     /// Names a run whose output is not what the lock says.
-    fn compare_output(
+    pub(super) fn compare_output(
         &self,
         id: StepId,
         layer: &str,
-        blob: &LayerBlob,
+        diff_id: DiffId,
         report: &mut StepReport,
     ) -> Result<(), StepError> {
         let key = self.plan.step(id).key;
         if let Some(locked) = self.lock.outputs.get(&key)
-            && *locked != blob.diff_id
+            && *locked != diff_id
         {
             let anew = self.settings.anew.contains_key(&key);
             let message = format!(
                 "the output of `{layer}` ({}) is {}, the lock {} {locked}",
                 self.plan.step(id).label,
-                blob.diff_id,
+                diff_id,
                 if anew { "said" } else { "says" }
             );
             if self.settings.locked {
@@ -102,7 +102,7 @@ impl Worker {
             }
             report.notices.push(message);
         }
-        self.note_output(key, blob.diff_id);
+        self.note_output(key, diff_id);
         Ok(())
     }
 
@@ -213,6 +213,7 @@ impl Worker {
         match source {
             Source::Scratch => "scratch".into(),
             Source::Cell(cell) => self.cell(*cell).name.clone(),
+            Source::Dockerfile(made) => self.matrix.dockerfiles[made.0].spec.label(),
             Source::Reference(_) | Source::Layout(_) => used(source).to_string(),
         }
     }
@@ -311,7 +312,7 @@ impl Worker {
     }
 
     /// The engine's id of a base or builder with the layers of setup steps on top.
-    async fn engine_image(
+    pub(super) async fn engine_image(
         self: &Arc<Self>,
         id: StepId,
         source: &Source,
@@ -328,7 +329,8 @@ impl Worker {
             return self.pull_source(reference).await;
         }
         let layers = match source {
-            Source::Scratch => Vec::new(),
+            // What a Dockerfile makes is only ever the base of its own cell.
+            Source::Scratch | Source::Dockerfile(_) => Vec::new(),
             Source::Cell(cell) => self.image(*cell)?.layers.clone(),
             Source::Reference(_) | Source::Layout(_) => self.resolved(&used(source)).await?.layers.clone(),
         };
@@ -453,6 +455,7 @@ impl Worker {
     ) -> Result<StepReport, StepError> {
         let source = self.cell(cell).base.clone();
         let layers = match &source {
+            Source::Dockerfile(_) => return self.assemble_built(id, cell).await,
             Source::Scratch => Vec::new(),
             Source::Cell(upstream) => self.image(*upstream)?.layers.clone(),
             Source::Reference(_) | Source::Layout(_) => self.resolved(&used(&source)).await?.layers.clone(),

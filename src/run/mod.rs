@@ -8,6 +8,7 @@ mod cache;
 mod contents;
 mod deliver;
 mod dispatcher;
+mod dockerfile;
 mod download;
 mod error;
 mod fresh;

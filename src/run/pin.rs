@@ -67,7 +67,14 @@ impl External {
                 continue;
             }
             let cell = &matrix.cells[id.0];
-            external.source(&cell.base, &[], &[], &mut stack);
+            match &cell.base {
+                Source::Dockerfile(made) => {
+                    for source in &matrix.recipe(*made).sources {
+                        external.source(source, &[], &[], &mut stack);
+                    }
+                }
+                base => external.source(base, &[], &[], &mut stack),
+            }
             for layer in &cell.layers {
                 if std::mem::replace(&mut seen_layers[layer.0], true) {
                     continue;
@@ -108,6 +115,8 @@ impl External {
                 self.layouts.insert(directory.clone());
             }
             Source::Cell(cell) => stack.push(*cell),
+            // Only a cell's base, which is looked into there.
+            Source::Dockerfile(_) => {}
         }
     }
 

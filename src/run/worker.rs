@@ -342,6 +342,7 @@ impl Worker {
                 self.images.files(&image, &self.progress(id)).await?;
                 Ok(StepReport::default())
             }
+            StepKind::Dockerfile(made) => self.build_dockerfile(id, *made).await,
             StepKind::Artifact(layer) => self.artifact(id, *layer).await,
             StepKind::Setup { cell, position } => self.setup(id, *cell, *position).await,
             StepKind::Place { cell, position } => self.place(id, *cell, *position).await,
@@ -374,7 +375,12 @@ impl Worker {
     ) -> BoxFuture<'a, Result<ImageFiles, StepError>> {
         Box::pin(async move {
             match source {
-                Source::Scratch => Ok(ImageFiles { tree: Default::default(), layers: Vec::new() }),
+                Source::Scratch | Source::Dockerfile(_) => {
+                    Ok(ImageFiles { tree: Default::default(), layers: Vec::new() })
+                }
+                Source::Cell(cell) if matches!(self.cell(*cell).base, Source::Dockerfile(_)) => {
+                    self.images.stack(&self.image(*cell)?.layers, progress).await
+                }
                 Source::Cell(cell) => {
                     let count = self.cell(*cell).layers.len();
                     self.files_beneath(*cell, count, progress).await
@@ -390,7 +396,7 @@ impl Worker {
     /// The configuration of an image that something is built on; `None` for scratch.
     pub(super) async fn source_config(&self, source: &Source) -> Result<Option<ImageConfig>, StepError> {
         match source {
-            Source::Scratch => Ok(None),
+            Source::Scratch | Source::Dockerfile(_) => Ok(None),
             Source::Cell(cell) => {
                 let text = &self.image(*cell)?.config_json;
                 let config = serde_json::from_str(text)
@@ -446,6 +452,8 @@ pub(super) fn used(source: &Source) -> UsedSource {
     match source {
         Source::Reference(reference) => UsedSource::Reference(reference.clone()),
         Source::Layout(directory) => UsedSource::Layout(directory.clone()),
-        Source::Scratch | Source::Cell(_) => unreachable!("only external sources are resolved"),
+        Source::Scratch | Source::Cell(_) | Source::Dockerfile(_) => {
+            unreachable!("only external sources are resolved")
+        }
     }
 }

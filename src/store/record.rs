@@ -60,6 +60,13 @@ pub struct ImageRecord {
     pub manifest_json: String,
     /// Text of the configuration.
     pub config_json: String,
+    /// When a Dockerfile's build made it, in seconds since the epoch; 0 for what was assembled.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub made: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A check that was run.

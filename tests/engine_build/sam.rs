@@ -96,7 +96,9 @@ fn every_runtime_has_the_plugin_the_client_and_the_right_tag() {
     ] {
         assert_eq!(of(program), "-rwxr-xr-x 0/0", "{program}");
     }
-    assert!(file(&tag, "opt/harness/scripts/sam-plugin.sh").contains("exec /opt/harness/bin/harness-sam-plugin"));
+    assert!(
+        file(&tag, "opt/harness/scripts/sam-plugin.sh").contains("exec /opt/harness/bin/harness-sam-plugin")
+    );
     for engine in engines() {
         let said = run(&engine, &tag, "docker --version; /opt/harness/client-tools/go-template; id -u");
         assert_eq!(said, "Docker version 26.0.1, build d260a54\ngo-template v0.4.5 (stand-in)\n0");
@@ -125,8 +127,12 @@ fn the_tags_are_those_of_the_order_that_is_asked_for() {
     assert_eq!(digest(&stamped), Some(image));
 
     let arguments = arguments(&project, &["sam_tags=upside-down"], only);
-    let arguments: Vec<&str> = ["check", "--plain"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
-    project.run(&arguments[..arguments.len() - 2]).code(2).says(&["`sam_tags` is published, documented or scripted"]);
+    let arguments: Vec<&str> =
+        ["check", "--plain"].into_iter().chain(arguments.iter().map(String::as_str)).collect();
+    project
+        .run(&arguments[..arguments.len() - 2])
+        .code(2)
+        .says(&["`sam_tags` is published, documented or scripted"]);
 }
 
 #[test]
@@ -169,7 +175,10 @@ fn a_base_that_is_named_otherwise_says_what_it_lacks() {
     ended_says(&ended, &["4 mistakes in the manifest"]);
 
     project.write("sam.toml", &matrix_with_other_runtime());
-    project.run(&["check", "--plain"]).code(2).says(&["a rule rejects", "is of another runtime than `java17`"]);
+    project
+        .run(&["check", "--plain"])
+        .code(2)
+        .says(&["a rule rejects", "is of another runtime than `java17`"]);
 }
 
 fn matrix_with_other_runtime() -> String {
@@ -199,7 +208,8 @@ fn base_with(project: &Project, managers: &[&str]) -> String {
         })
         .collect();
     let name = managers.first().unwrap_or(&"none");
-    let layers = if managers.is_empty() { String::new() } else { format!("[layers.managers]\nfiles = [{scripts}]\n") };
+    let layers =
+        if managers.is_empty() { String::new() } else { format!("[layers.managers]\nfiles = [{scripts}]\n") };
     let listed = if managers.is_empty() { "" } else { "layers = [\"managers\"]\n" };
     project.write(
         "base.toml",
@@ -232,17 +242,18 @@ fn the_client_comes_by_the_package_manager_of_the_base() {
         assert_eq!(called, wanted);
         if manager != "apk" {
             let repository = file(&tag, "etc/yum.repos.d/docker-ce.repo");
-            assert!(repository.contains("/linux/centos/9/x86_64/stable\nenabled=1\ngpgcheck=1\ngpgkey="), "{repository}");
+            assert!(
+                repository.contains("/linux/centos/9/x86_64/stable\nenabled=1\ngpgcheck=1\ngpgkey="),
+                "{repository}"
+            );
         }
         let there = listing(&tag).iter().any(|(path, _)| path == "usr/local/bin/docker");
         assert!(!there, "the static client is not there beside");
     }
     let sam = format!("sam={}", base_with(&project, &[]));
     let arguments = arguments(&project, &[vars[0], &sam], "image=sam,sam_base=python3.11");
-    let (ended, report) = project.build(
-        &["--push"].into_iter().chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>(),
-        1,
-    );
+    let (ended, report) = project
+        .build(&["--push"].into_iter().chain(arguments.iter().map(String::as_str)).collect::<Vec<_>>(), 1);
     report.all("failed");
     ended.says(&["this base has no package manager that is known", "use sam_docker = \"static\""]);
 }

@@ -57,7 +57,7 @@ impl DockerEngine {
     }
 
     /// The diff IDs of an image, lowest first.
-    async fn layers(&self, client: &Docker, image: &str) -> Result<Vec<Digest>, EngineError> {
+    pub(super) async fn layers(&self, client: &Docker, image: &str) -> Result<Vec<Digest>, EngineError> {
         let action = format!("look up the image `{image}`");
         let image = client.inspect_image(image).await.map_err(|error| self.failed(&action, &error))?;
         let layers = image.root_fs.and_then(|root| root.layers).unwrap_or_default();

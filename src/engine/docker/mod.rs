@@ -4,6 +4,7 @@
 //! before the first request.
 
 mod archive;
+mod buildkit;
 mod changes;
 mod container;
 mod failure;
@@ -27,7 +28,10 @@ use bollard::{API_DEFAULT_VERSION, Docker};
 use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
-use super::{Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput, RunRequest, TarSink};
+use super::{
+    BuildRequest, BuiltImage, Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput,
+    RunRequest, TarSink,
+};
 use crate::oci::{Digest, Platform, Reference};
 use failure::{failed, is_not_found};
 use guard::Pending;
@@ -49,6 +53,8 @@ pub struct DockerEngine {
     cpus: OnceCell<u32>,
     pulls: Pulls,
     pending: Pending,
+    /// Names that builds gave to images, to be taken back.
+    names: std::sync::Mutex<std::collections::BTreeSet<String>>,
 }
 
 impl DockerEngine {
@@ -68,6 +74,7 @@ impl DockerEngine {
             cpus: OnceCell::new(),
             pulls: Pulls::default(),
             pending: Pending::default(),
+            names: Default::default(),
         }
     }
 
@@ -204,6 +211,14 @@ impl Engine for DockerEngine {
         Box::pin(self.run_container(request, lines, tar))
     }
 
+    fn build<'a>(
+        &'a self,
+        request: BuildRequest,
+        lines: LineSink,
+    ) -> BoxFuture<'a, Result<BuiltImage, EngineError>> {
+        Box::pin(self.build_dockerfile(request, lines))
+    }
+
     fn sweep<'a>(
         &'a self,
         labels: &'a BTreeMap<String, String>,
@@ -212,6 +227,9 @@ impl Engine for DockerEngine {
     }
 
     fn settle(&self) -> BoxFuture<'_, ()> {
-        Box::pin(self.pending.settle())
+        Box::pin(async {
+            self.forget_names().await;
+            self.pending.settle().await;
+        })
     }
 }

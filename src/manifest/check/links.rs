@@ -39,6 +39,9 @@ fn of_image<'a>(manifest: &'a Manifest, image: &'a Image) -> Vec<Link<'a>> {
         }
     };
     add(&image.base, None);
+    for (_, source) in image.dockerfile.iter().flat_map(|made| &made.contexts) {
+        add(source, None);
+    }
     for listed in &image.layers {
         let Some(layer) = manifest.layers.iter().find(|layer| layer.name.value == listed.value) else {
             continue;

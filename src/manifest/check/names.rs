@@ -42,6 +42,9 @@ pub(in crate::manifest) fn names(manifest: &Manifest, raw: &[RawImage], problems
         if let Some((source, _)) = &image.base {
             images.source(source, problems);
         }
+        for (_, source) in image.dockerfile.iter().flat_map(|made| &made.contexts) {
+            images.source(source, problems);
+        }
         for (known, list) in [(&layers, &image.layers), (&checks, &image.checks)] {
             for name in list.iter().flatten() {
                 if name.value == INHERITED {

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::command::{command, source};
+use super::dockerfile::{FOREIGN, dockerfile};
 use crate::manifest::reader::{Fields, Reader};
-use crate::manifest::{Command, Condition, ImageSource, Located, Location, Row, Template, grammar, values};
+use crate::manifest::{
+    Command, Condition, DockerfileBuild, ImageSource, Located, Location, Row, Template, grammar, values,
+};
 
 /// Stands in a list for the list of the image that is extended.
 pub(in crate::manifest) const INHERITED: &str = "...";
@@ -18,6 +21,9 @@ pub(in crate::manifest) struct RawImage {
     pub name: Option<Template>,
     pub tags: Option<Vec<Template>>,
     pub base: Option<(ImageSource, Location)>,
+    pub dockerfile: Option<DockerfileBuild>,
+    /// Keys that do not go with `dockerfile`, where they are written.
+    pub foreign: Vec<(&'static str, Location)>,
     pub setup: Option<Vec<Command>>,
     pub layers: Option<Vec<Located<String>>>,
     pub env: Vec<(String, Template)>,
@@ -43,12 +49,15 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
         .get("base")
         .and_then(|value| Some((source(fields, value, true)?, fields.reader().at(&value.span()))));
     let is_list = |key| fields.get(key).is_none_or(|value| value.get_ref().is_array());
+    let made = fields.table("dockerfile", &grammar::DOCKERFILE);
+    let written = |key: &&'static str| Some((*key, fields.get(key).and_then(|_| fields.key_at(key))?));
     let misspelt = |key| fields.get(key).is_none() && !fields.lacks(key);
     let broken = fields.reader().is_muted()
         || !(is_list("axes") && is_list("tags"))
         || (fields.get("base").is_some() && base.is_none())
         || (fields.get("extends").is_some() && fields.located("extends").is_none())
-        || ["axes", "tags", "base", "extends"].into_iter().any(misspelt);
+        || (fields.get("dockerfile").is_some() && made.is_none())
+        || ["axes", "tags", "base", "dockerfile", "extends"].into_iter().any(misspelt);
     let setup = fields.tables("setup", &grammar::SETUP);
     RawImage {
         id,
@@ -57,6 +66,8 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
         name: fields.template("name", values::repository_name),
         tags: fields.templates("tags", values::tag),
         base,
+        dockerfile: made.as_ref().map(dockerfile),
+        foreign: FOREIGN.iter().filter_map(written).collect(),
         setup: setup.map(|steps| steps.iter().map(|step| command(step, &grammar::SETUP)).collect()),
         layers: fields.texts("layers"),
         env: template_map(fields, "env"),

@@ -4,6 +4,7 @@ mod axis;
 mod command;
 mod contents;
 mod discovery;
+mod dockerfile;
 mod image;
 mod layer;
 mod rule;
@@ -21,6 +22,7 @@ use super::{
     Template, Tool, values,
 };
 
+pub(super) use dockerfile::help as dockerfile_help;
 pub(super) use image::{INHERITED, RawImage};
 
 /// What one file says.

@@ -39,11 +39,15 @@ pub(super) fn step_limits(fields: &Fields<'_>) -> StepLimits {
         memory: fields.value("memory", values::size).map(|size| size.value),
         cpus: fields.number("cpus"),
         timeout: fields.value::<Duration>("timeout", values::duration).map(|timeout| timeout.value),
-        network: fields.located("network").and_then(|network| match network.value.as_str() {
-            "bridge" => Some(Network::Bridge),
-            "host" => Some(Network::Host),
-            "none" => Some(Network::None),
-            _ => None,
-        }),
+        network: network(fields),
     }
+}
+
+pub(super) fn network(fields: &Fields<'_>) -> Option<Network> {
+    fields.located("network").and_then(|network| match network.value.as_str() {
+        "bridge" => Some(Network::Bridge),
+        "host" => Some(Network::Host),
+        "none" => Some(Network::None),
+        _ => None,
+    })
 }

@@ -364,6 +364,26 @@ pub(in crate::manifest) static MATRIX_IMAGE: Table = table(
     &[needed("image", &NAME, "Its name.")],
 );
 
+static CONTEXTS: Kind = Kind::Map(&SOURCE);
+
+pub(in crate::manifest) static DOCKERFILE: Table = table(
+    "dockerfile",
+    "A Dockerfile that makes an image.",
+    &[
+        needed("context", &TEMPLATE, "Directory that COPY takes from, relative to the manifest."),
+        key("file", &TEMPLATE, "The Dockerfile, relative to the context; `Dockerfile` unless written."),
+        key("target", &TEMPLATE, "The stage that is built; the last unless written."),
+        key("args", &TEMPLATE_MAP, "Build arguments: name = value."),
+        key("contexts", &CONTEXTS, "Images that FROM, COPY --from and RUN --mount=from= name: name = image."),
+        key(
+            "secrets",
+            &TEXT_MAP,
+            "Id of RUN --mount=type=secret = name of the environment variable of railyard's that holds the value.",
+        ),
+        key("network", &NETWORK, "Network of its RUN instructions."),
+    ],
+);
+
 pub(in crate::manifest) static IMAGE: Table = table(
     "image",
     "An image: one for each cell of its axes.",
@@ -373,6 +393,11 @@ pub(in crate::manifest) static IMAGE: Table = table(
         key("name", &TEMPLATE, "Last part of the repository; the image's own name unless written."),
         key("tags", &TEMPLATES, "Its tags."),
         key("base", &BASE, "What it is built on."),
+        key(
+            "dockerfile",
+            &Kind::Table(&DOCKERFILE),
+            "The Dockerfile that makes it, instead of a base and layers.",
+        ),
         key(
             "setup",
             &Kind::List(&Kind::Table(&SETUP)),

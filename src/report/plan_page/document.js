@@ -3,7 +3,7 @@
 
 const plan = JSON.parse(document.getElementById("plan").textContent);
 
-const KINDS = ["resolve", "index", "artifact", "setup", "place", "assemble", "push", "load", "check", "tag"];
+const KINDS = ["resolve", "index", "artifact", "dockerfile", "setup", "place", "assemble", "push", "load", "check", "tag"];
 const DELIVERY = new Set(["push", "load", "check", "tag"]);
 
 /** How a cell stands: sign in its square, and what it means. */
@@ -35,6 +35,7 @@ const REASONS = {
   "upstream-changed": "A cell that this one is made from has changed",
   "setup-changed": "A step on the base is defined otherwise",
   "config-changed": "The configuration is another",
+  "dockerfile-changed": "The Dockerfile or its context is another",
   "railyard-changed": "Railyard itself makes it otherwise now",
   "too-old": "A result is older than it may be",
   "forced": "Asked for by --force",

@@ -1,7 +1,7 @@
 // The steps as a graph, left to right.
 
 const DRAWN_AT_MOST = 600;
-const MAIN = new Set(["artifact", "setup", "assemble"]);
+const MAIN = new Set(["artifact", "dockerfile", "setup", "assemble"]);
 const NODE = { width: 236, height: 22, gap: 6, between: 60, head: 26, letters: 33 };
 
 /** The longest chain of what runs; of the whole plan where nothing does. */

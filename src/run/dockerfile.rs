@@ -1,0 +1,353 @@
+//! Images that Dockerfiles make: built by the engine, taken over layer by layer.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs::File;
+use std::io::{BufReader, BufWriter, Write};
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use super::assemble::{MAX_LAYERS, as_oci};
+use super::deliver::{blocking, file_error};
+use super::error::StepError;
+use super::images::ImageFiles;
+use super::worker::{StepReport, StepValue, Worker, used};
+use crate::engine::{BuildRequest, BuiltImage, LineSink, SecretValue};
+use crate::event::Event;
+use crate::layer::{ChangesSpec, LayerBlob, NORMALISED_MTIME, Tree, normalise_changes};
+use crate::matrix::{CellId, ConfigSpec, DockerfileId, NetworkName, Recipe, Source, fill_base_env};
+use crate::oci::{
+    Descriptor, DiffId, Digest, History, ImageConfig, ImageManifest, MEDIA_CONFIG, MEDIA_MANIFEST,
+    to_canonical_json,
+};
+use crate::plan::StepId;
+use crate::store::{ImageRecord, Record, Store};
+
+/// The host of the names that images have in the engine during a build: there is none.
+const HOST: &str = "railyard.invalid";
+/// Labels that only the engine's copy has.
+const OWN_LABELS: &str = "io.railyard.";
+
+/// What the sources of a Dockerfile bring along.
+#[derive(Default)]
+struct Sources {
+    /// Names for the time of the build -> ids in the engine.
+    images: BTreeMap<String, String>,
+    /// Their layers' blobs.
+    layers: HashMap<DiffId, Descriptor>,
+    /// Configuration of what the stage that is built begins with.
+    base: Option<ImageConfig>,
+}
+
+impl Worker {
+    /// Builds a Dockerfile's image.
+    pub(super) async fn build_dockerfile(
+        self: &Arc<Self>,
+        id: StepId,
+        made: DockerfileId,
+    ) -> Result<StepReport, StepError> {
+        let matrix = self.matrix.clone();
+        let (spec, recipe) = (&matrix.dockerfiles[made.0].spec, matrix.recipe(made));
+        let secrets = self.secrets(&spec.secrets)?;
+        let sources = self.sources(id, recipe).await?;
+        let name = |source: &Source| self.build_name(source);
+        let dockerfile = recipe.dockerfile.renamed(|written| {
+            let position = recipe.dockerfile.names.iter().position(|name| name == written)?;
+            Some(name(&recipe.sources[position]))
+        });
+        let mut labels = self.labels();
+        labels.insert(format!("{OWN_LABELS}step"), format!("{}-{}", self.settings.run_id, id.0));
+        let request = BuildRequest {
+            dockerfile,
+            context: recipe.context.clone(),
+            mtime: NORMALISED_MTIME,
+            images: sources.images.clone(),
+            target: spec.target.clone(),
+            args: spec.args.clone(),
+            platform: matrix.platform.clone(),
+            network: spec.network.map(|network| match network {
+                NetworkName::Host => "host",
+                NetworkName::None => "none",
+            }),
+            no_cache: self.is_anew(&self.plan.step(id).key),
+            secrets,
+            labels,
+            known: sources.layers.keys().copied().collect(),
+            spool: self.store.temporary(),
+        };
+        let written: Vec<(String, String)> = recipe
+            .dockerfile
+            .names
+            .iter()
+            .zip(&recipe.sources)
+            .map(|(written, source)| (name(source), written.text.clone()))
+            .collect();
+        let lines = self.build_lines(id, written.clone());
+        let built = self.engine.build(request, lines).await.map_err(|error| {
+            let error = StepError::from(error);
+            let message = as_written(&error.message, &written);
+            let message = format!("`{}`: {message}", spec.label());
+            StepError { message, ..error }.help(
+                "see the end of its output, and the whole of it in the log; lines are those of the Dockerfile",
+            )
+        })?;
+        let image = self.take_over(id, built, &sources).await?;
+        let mut report = StepReport::default();
+        if let Some(chain) = chain_id(&image) {
+            self.compare_output(id, &spec.label(), chain, &mut report)?;
+        }
+        let record = Record::Image(Box::new(image.clone()));
+        self.store.put_record(&self.plan.step(id).key, &record)?;
+        self.set(id, StepValue::Image(Box::new(image)));
+        self.share(id, &self.plan.step(id).key, &record, &mut report).await;
+        Ok(report)
+    }
+
+    /// Assembles a cell that is made by a Dockerfile: its image with the manifest's labels.
+    pub(super) async fn assemble_built(
+        self: &Arc<Self>,
+        id: StepId,
+        cell: CellId,
+    ) -> Result<StepReport, StepError> {
+        let built = self.steps(cell).dockerfile.and_then(|step| self.value(step));
+        let Some(StepValue::Image(built)) = built else {
+            return Err(StepError::new(format!("the build of `{}` is missing", self.cell(cell).name)));
+        };
+        let image = labelled(built, &self.cell(cell).config)?;
+        self.store.put_bytes(image.config_json.as_bytes())?;
+        self.store.put_bytes(image.manifest_json.as_bytes())?;
+        let record = Record::Image(Box::new(image.clone()));
+        self.store.put_record(&self.plan.step(id).key, &record)?;
+        self.set(id, StepValue::Image(Box::new(image)));
+        let mut report = StepReport { changed: true, ..StepReport::default() };
+        self.share(id, &self.plan.step(id).key, &record, &mut report).await;
+        Ok(report)
+    }
+
+    fn secrets(&self, wanted: &[(String, String)]) -> Result<BTreeMap<String, SecretValue>, StepError> {
+        let found = wanted.iter().map(|(id, variable)| {
+            let value = self.settings.secrets.get(variable).ok_or_else(|| {
+                StepError::new(format!("the secret `{id}` is not set"))
+                    .help(format!("set the environment variable `{variable}`"))
+            })?;
+            Ok((id.clone(), value.clone()))
+        });
+        found.collect()
+    }
+
+    /// The name of a source in the engine, which no other run has.
+    fn build_name(&self, source: &Source) -> String {
+        let hash = Digest::of(self.source_name(source).as_bytes()).short();
+        format!("{HOST}/{}:{hash}", self.settings.run_id.to_lowercase())
+    }
+
+    /// Brings what a Dockerfile takes from into the engine.
+    async fn sources(self: &Arc<Self>, id: StepId, recipe: &Recipe) -> Result<Sources, StepError> {
+        let mut sources = Sources::default();
+        for source in recipe.distinct_sources() {
+            let (engine_id, config, layers) = match source {
+                Source::Cell(cell) => {
+                    let image = self.image(*cell)?.clone();
+                    let engine_id = self.load_image(id, &image, &[]).await?;
+                    (engine_id, config_of(&image)?, image.layers)
+                }
+                source => {
+                    let engine_id = self.engine_image(id, source, &[]).await?;
+                    let image = self.resolved(&used(source)).await?;
+                    (engine_id, image.config.clone(), image.layers.clone())
+                }
+            };
+            sources.images.insert(self.build_name(source), engine_id);
+            sources.layers.extend(config.rootfs.diff_ids.iter().copied().zip(layers.iter().map(as_oci)));
+            if source == recipe.base() {
+                sources.base = Some(config);
+            }
+        }
+        Ok(sources)
+    }
+
+    /// The output of a build, with images named as in the Dockerfile.
+    fn build_lines(&self, id: StepId, written: Vec<(String, String)>) -> LineSink {
+        let (log, events) = (self.log(id), self.emit());
+        Box::new(move |line| {
+            let line = log.line(&as_written(line, &written));
+            let _ = events.send(Event::StepLine { step: id, line });
+        })
+    }
+
+    /// Layers into the store: the sources' own blobs, and what is new, made canonical.
+    async fn take_over(
+        self: &Arc<Self>,
+        id: StepId,
+        built: BuiltImage,
+        sources: &Sources,
+    ) -> Result<ImageRecord, StepError> {
+        let progress = self.progress(id);
+        let mut config: ImageConfig = serde_json::from_slice(&built.config).map_err(|e| {
+            StepError::new(format!("the configuration that the engine wrote is malformed: {e}"))
+        })?;
+        let mut files = ImageFiles { tree: Tree::default(), layers: Vec::new() };
+        let mut diff_ids = Vec::new();
+        let mut empty = Vec::new();
+        let mut made: HashMap<DiffId, (Descriptor, DiffId)> = HashMap::new();
+        for (built_id, file) in built.layers {
+            let layer = match (sources.layers.get(&built_id), made.get(&built_id), file) {
+                (Some(known), ..) => Some((known.clone(), built_id)),
+                (None, Some(again), _) => Some(again.clone()),
+                (None, None, Some(file)) => {
+                    let (store, level, beneath) =
+                        (self.store.clone(), self.settings.level, files.tree.clone());
+                    let blob = blocking(move || canonical(&store, file.path(), &beneath, level)).await?;
+                    let Some(blob) = blob else {
+                        empty.push(true);
+                        continue;
+                    };
+                    let layer = (blob.descriptor.clone(), blob.diff_id);
+                    self.images.remember(layer.0.digest, layer.1, Arc::new(blob.index))?;
+                    made.insert(built_id, layer.clone());
+                    Some(layer)
+                }
+                (None, None, None) => None,
+            };
+            let (blob, diff_id) = layer.ok_or_else(|| StepError::new("the engine left a layer out"))?;
+            files.tree = files.tree.push(self.images.index(&blob, &progress).await?);
+            files.layers.push(blob);
+            diff_ids.push(diff_id);
+            empty.push(false);
+        }
+        if diff_ids.len() > MAX_LAYERS {
+            let count = diff_ids.len();
+            return Err(StepError::new(format!(
+                "the image has {count} layers, engines take at most {MAX_LAYERS}"
+            ))
+            .help("join RUN instructions"));
+        }
+        let base = sources.base.clone().unwrap_or_default();
+        config.created = self.settings.created.clone().or(base.created);
+        settle_history(&mut config.history, &base.history, &empty, config.created.as_deref());
+        config.rootfs.diff_ids = diff_ids;
+        if let Some(labels) = &mut config.config.labels {
+            labels.retain(|name, _| !name.starts_with(OWN_LABELS));
+        }
+        config.config.labels = config.config.labels.filter(|labels| !labels.is_empty());
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Ok(ImageRecord { made: now.as_secs(), ..documents(&config, files.layers) })
+    }
+}
+
+/// A layer of the engine's as a canonical blob in the store; `None` where it changes nothing.
+fn canonical(
+    store: &Store,
+    layer: &std::path::Path,
+    beneath: &Tree,
+    level: u32,
+) -> Result<Option<LayerBlob>, StepError> {
+    let file = File::open(layer).map_err(|e| file_error("open", layer, &e))?;
+    let temporary = store.temporary_file()?;
+    let mut out = BufWriter::with_capacity(1 << 18, temporary.as_file());
+    let spool_dir = store.temporary();
+    let spec = ChangesSpec { beneath, mounts: &[], spool_dir: &spool_dir, level };
+    let blob = normalise_changes(BufReader::with_capacity(1 << 18, file), &spec, &mut out)?;
+    out.flush().map_err(|e| file_error("write", temporary.path(), &e))?;
+    drop(out);
+    if blob.index.is_empty() {
+        return Ok(None);
+    }
+    store.put_file(temporary, blob.descriptor.digest)?;
+    Ok(Some(blob))
+}
+
+/// Gives new entries the image's time, and marks those whose layer was left out.
+fn settle_history(history: &mut [History], base: &[History], empty: &[bool], created: Option<&str>) {
+    let inherited = if history.starts_with(base) { base.len() } else { 0 };
+    let mut layers = empty.iter();
+    for (position, entry) in history.iter_mut().enumerate() {
+        if !entry.empty_layer && layers.next() == Some(&true) {
+            entry.empty_layer = true;
+        }
+        if position >= inherited {
+            entry.created = created.map(str::to_owned);
+        }
+    }
+}
+
+fn documents(config: &ImageConfig, layers: Vec<Descriptor>) -> ImageRecord {
+    let config_json = to_canonical_json(config);
+    let config = Descriptor::new(MEDIA_CONFIG, Digest::of(&config_json), config_json.len() as u64);
+    let manifest_json = to_canonical_json(&ImageManifest::image(config.clone(), layers.clone()));
+    let manifest = Descriptor::new(MEDIA_MANIFEST, Digest::of(&manifest_json), manifest_json.len() as u64);
+    ImageRecord {
+        manifest,
+        config,
+        layers,
+        manifest_json: String::from_utf8(manifest_json).expect("JSON is UTF-8"),
+        config_json: String::from_utf8(config_json).expect("JSON is UTF-8"),
+        made: 0,
+    }
+}
+
+/// The image with further labels.
+fn labelled(built: &ImageRecord, spec: &ConfigSpec) -> Result<ImageRecord, StepError> {
+    let mut config = config_of(built)?;
+    let env = config.config.env.clone().unwrap_or_default();
+    let lookup = |name: &str| {
+        env.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+    };
+    for (name, value) in &spec.labels {
+        let value = fill_base_env(value, lookup)
+            .map_err(|name| StepError::new(format!("`base.env.{name}`: the image has no such variable")))?;
+        config.config.labels.get_or_insert_default().insert(name.clone(), value);
+    }
+    Ok(documents(&config, built.layers.clone()))
+}
+
+fn config_of(image: &ImageRecord) -> Result<ImageConfig, StepError> {
+    serde_json::from_str(&image.config_json)
+        .map_err(|e| StepError::new(format!("a recorded configuration is malformed: {e}")))
+}
+
+/// One hash of all layers (OCI's chain ID): what the lock pins of a build.
+pub(super) fn chain_id(image: &ImageRecord) -> Option<DiffId> {
+    let config: ImageConfig = serde_json::from_str(&image.config_json).ok()?;
+    let mut layers = config.rootfs.diff_ids.into_iter();
+    let first = layers.next()?;
+    Some(layers.fold(first, |chain, layer| DiffId(Digest::of(format!("{} {}", chain.0, layer.0).as_bytes()))))
+}
+
+/// The names that the Dockerfile has for images instead of those in the engine.
+fn as_written(text: &str, written: &[(String, String)]) -> String {
+    if !text.contains(HOST) {
+        return text.to_owned();
+    }
+    written.iter().fold(text.to_owned(), |text, (name, written)| text.replace(name, written))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(by: &str, empty: bool) -> History {
+        History {
+            created: Some("now".into()),
+            created_by: Some(by.into()),
+            empty_layer: empty,
+            ..History::default()
+        }
+    }
+
+    #[test]
+    fn new_history_has_the_images_time_and_lost_layers_are_marked() {
+        let base = vec![entry("base", false), entry("env", true)];
+        let mut history = base.clone();
+        history.extend([entry("workdir", false), entry("run", false)]);
+        settle_history(&mut history, &base, &[false, true, false], Some("then"));
+        assert_eq!(history[..2], base[..]);
+        assert!(history[2].empty_layer && !history[3].empty_layer);
+        assert!(history[2..].iter().all(|entry| entry.created.as_deref() == Some("then")));
+    }
+
+    #[test]
+    fn images_are_named_as_they_are_written() {
+        let written = [("railyard.invalid/r:1".to_owned(), "debian:12".to_owned())];
+        assert_eq!(as_written("FROM railyard.invalid/r:1@x", &written), "FROM debian:12@x");
+    }
+}
