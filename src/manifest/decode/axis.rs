@@ -10,7 +10,7 @@ use crate::manifest::values::{self, Fault};
 use crate::manifest::{Attribute, Axis, AxisValue, Diagnostic, Located, grammar};
 
 /// Names that templates have a meaning for.
-const RESERVED: [&str; 7] = ["axes", "vars", "base", "version", "arch", "os", "platform"];
+const RESERVED: [&str; 8] = ["axes", "vars", "base", "version", "arch", "os", "platform", "item"];
 
 /// Judges the name of an axis.
 pub(super) fn name(text: &str) -> Result<(), Fault> {

@@ -17,10 +17,11 @@ use super::grammar::{self, Table};
 use super::reader::{Check, Fields, Reader};
 use super::{
     Axis, Check as ImageCheck, Diagnostic, Layer, Limits, Located, Location, Project, RegistrySettings, Rule,
-    Template, Tool, values,
+    Template, values,
 };
 
 pub(super) use image::{INHERITED, RawImage};
+pub(super) use tool::{RawTool, told_format, unknown_format};
 
 /// What one file says.
 #[derive(Debug, Default)]
@@ -42,7 +43,7 @@ pub(super) struct Document {
     /// `[axes]`.
     pub axes: Vec<Axis>,
     /// `[tools]`.
-    pub tools: Vec<Tool>,
+    pub tools: Vec<RawTool>,
     /// `[layers]`.
     pub layers: Vec<Layer>,
     /// `[images]`.
