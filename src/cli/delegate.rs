@@ -98,7 +98,8 @@ pub fn delegate(arguments: &ProjectArguments, command: &DelegateCommand) -> Resu
 fn manifest(arguments: &ProjectArguments, options: &ManifestArguments) -> Result<(), Exit> {
     let usage = |error: DelegateError| shown(&error, Exit::Usage);
     let Some(file) = &options.patch else {
-        let (reference, _) = resolved(arguments, &options.image)?;
+        let (reference, named) = resolved(arguments, &options.image)?;
+        warn_of_age(&named);
         let rendering = Rendering {
             image: &reference,
             name: options.name.as_deref().unwrap_or("custom-delegate"),
@@ -111,7 +112,8 @@ fn manifest(arguments: &ProjectArguments, options: &ManifestArguments) -> Result
     };
     let place = file.display().to_string();
     let text = read(file)?;
-    let (reference, _) = resolved(arguments, &options.image)?;
+    let (reference, named) = resolved(arguments, &options.image)?;
+    warn_of_age(&named);
     let target = Target {
         image: &reference,
         name: options.name.as_deref(),
@@ -192,6 +194,7 @@ fn pin(arguments: &ProjectArguments, options: &PinArguments) -> Result<(), Exit>
     let environment = |error: DelegateError| shown(&error, Exit::Environment);
     let digest = by_digest.digest.map(|digest| digest.to_string()).unwrap_or_default();
     say(&format!("{image} is {digest}"));
+    warn_of_age(&image);
     runtime()?.block_on(interruptible(async {
         if signed {
             let latest = manager.latest(&options.account).await.map_err(environment)?;
@@ -210,7 +213,8 @@ fn pin(arguments: &ProjectArguments, options: &PinArguments) -> Result<(), Exit>
 
 /// Says what Harness supports, and whether an image is older.
 fn supported(latest: &Latest, image: &Reference) {
-    let (Some(newest), minimal) = (latest.full.as_deref().or(latest.minimal.as_deref()), &latest.minimal) else {
+    let (Some(newest), minimal) = (latest.full.as_deref().or(latest.minimal.as_deref()), &latest.minimal)
+    else {
         say("note: Harness names no supported version");
         return;
     };
@@ -222,6 +226,40 @@ fn supported(latest: &Latest, image: &Reference) {
         && own > newest_version
     {
         say(&format!("warning: {image} is newer than {newest}, which Harness may not support yet"));
+    }
+}
+
+/// Months after its release at which a delegate's version ends to be supported, and to work.
+const SUPPORTED_MONTHS: u32 = 6;
+const LIVING_MONTHS: u32 = 8;
+
+/// Says of an image whose tag begins with a delegate's version that it is too old.
+fn warn_of_age(image: &Reference) {
+    let today = jiff::Zoned::now();
+    let month = u32::try_from(i32::from(today.year()) * 12 + i32::from(today.month())).unwrap_or_default();
+    if let Some(age) = image.tag.as_deref().and_then(version).and_then(|version| aged(version, month)) {
+        say(&format!("warning: {image}: {age}"));
+    }
+}
+
+/// What the age of a version means in a month (year * 12 + month), if it matters.
+fn aged([year, month, _]: [u32; 3], now: u32) -> Option<String> {
+    let released = (2000 + year) * 12 + month;
+    let named = |months: u32| format!("{}-{:02}", (months - 1) / 12, (months - 1) % 12 + 1);
+    if !(1..=12).contains(&month) {
+        return None;
+    }
+    let (supported, living) = (released + SUPPORTED_MONTHS, released + LIVING_MONTHS);
+    match now {
+        _ if now > living => Some(format!(
+            "Harness's version of {} is at its end of life since {}",
+            named(released),
+            named(living)
+        )),
+        _ if now > supported => {
+            Some(format!("Harness supported its version of {} until {}", named(released), named(supported)))
+        }
+        _ => None,
     }
 }
 
@@ -278,7 +316,8 @@ fn resolved(arguments: &ProjectArguments, text: &str) -> Result<(Reference, Refe
             return Err(Exit::Usage(format!("error: {error}\n  help: give `registry/repository:tag`")));
         }
         (None, None) => {
-            let cells = project.iter().flat_map(|project| &project.matrix.cells).map(|cell| cell.name.as_str());
+            let cells =
+                project.iter().flat_map(|project| &project.matrix.cells).map(|cell| cell.name.as_str());
             let nearest = cells.min_by_key(|name| strsim::damerau_levenshtein(name, text));
             let hint = nearest.map(|name| format!("\n  help: did you mean `{name}`?")).unwrap_or_default();
             return Err(Exit::Usage(format!("error: there is no cell `{text}`{hint}")));
@@ -328,5 +367,16 @@ mod tests {
         assert!(version("24.11.1") > version("24.04.82804"));
         assert_eq!(version("latest"), None);
         assert_eq!(version("1.2"), None);
+    }
+
+    #[test]
+    fn a_version_is_supported_for_six_months_and_lives_for_eight() {
+        let month = |year: u32, month: u32| year * 12 + month;
+        assert_eq!(aged([24, 4, 82804], month(2024, 10)), None);
+        let late = aged([24, 4, 82804], month(2024, 11)).unwrap();
+        assert!(late.contains("of 2024-04 until 2024-10"), "{late}");
+        let over = aged([24, 5, 1], month(2025, 2)).unwrap();
+        assert!(over.contains("of 2024-05 is at its end of life since 2025-01"), "{over}");
+        assert_eq!(aged([24, 13, 1], month(2030, 1)), None);
     }
 }

@@ -80,7 +80,10 @@ impl Manager {
     /// What is no URL, holds a password, or would carry the credential in the clear.
     pub fn new(base: &str, credential: Option<ApiCredential>) -> Result<Self, DelegateError> {
         let refuse = |why: &str| {
-            Err(DelegateError::new(format!("the URL of Harness Manager {why}"), "give e.g. `https://app.harness.io`"))
+            Err(DelegateError::new(
+                format!("the URL of Harness Manager {why}"),
+                "give e.g. `https://app.harness.io`",
+            ))
         };
         let Ok(base) = Url::parse(base.trim_end_matches('/')) else { return refuse("is no URL") };
         if !matches!(base.scheme(), "http" | "https") || !base.has_host() {
@@ -126,7 +129,10 @@ impl Manager {
 
     fn url(&self, operation: &str, scope: &Scope, query: &[(&str, String)]) -> Url {
         let mut url = self.base.clone();
-        url.set_path(&format!("{}/ng/api/delegate-setup/{operation}", self.base.path().trim_end_matches('/')));
+        url.set_path(&format!(
+            "{}/ng/api/delegate-setup/{operation}",
+            self.base.path().trim_end_matches('/')
+        ));
         url.query_pairs_mut()
             .append_pair("accountIdentifier", &scope.account)
             .extend_pairs(scope.organisation.iter().map(|id| ("orgIdentifier", id)))
@@ -142,7 +148,10 @@ impl Manager {
     pub async fn latest(&self, account: &str) -> Result<Latest, DelegateError> {
         let answer = self.send(reqwest::Method::GET, self.latest_url(account)).await?;
         let version = |key: &str| answer["resource"][key].as_str().map(|text| self.scrubbed(text));
-        Ok(Latest { full: version("latestSupportedVersion"), minimal: version("latestSupportedMinimalVersion") })
+        Ok(Latest {
+            full: version("latestSupportedVersion"),
+            minimal: version("latestSupportedMinimalVersion"),
+        })
     }
 
     /// Pins an image; gives what the server says of it, if anything.
@@ -195,7 +204,9 @@ impl Manager {
             return Err(fail("the answer is no JSON".to_owned(), "check `--url`: is this Harness Manager?"));
         };
         match self.complaint(&answer, false) {
-            Some(said) => Err(fail(format!("the server refuses: {said}"), "check the account's id and the values")),
+            Some(said) => {
+                Err(fail(format!("the server refuses: {said}"), "check the account's id and the values"))
+            }
             None => Ok(answer),
         }
     }

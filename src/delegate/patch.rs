@@ -65,7 +65,9 @@ pub fn patch(text: &str, target: &Target<'_>) -> Result<Patched, DelegateError> 
         notes.extend(secrets.iter().map(|s| format!("{} is a real value: do not commit it", s.subject)));
     } else if !secrets.is_empty() {
         text = concealed(&text, &secrets)?;
-        let placed = |s: &RealSecret| format!("{} is a real value: `{}` stands in its place", s.subject, s.placeholder);
+        let placed = |s: &RealSecret| {
+            format!("{} is a real value: `{}` stands in its place", s.subject, s.placeholder)
+        };
         notes.extend(secrets.iter().map(placed));
     }
     Ok(Patched { text, changes, notes })
@@ -103,7 +105,9 @@ fn container<'n>(
     });
     let all: Vec<(&str, &Node)> = workloads
         .flat_map(|object| {
-            containers(object.at(&["spec", "template", "spec"])).iter().map(|container| (name(object), container))
+            containers(object.at(&["spec", "template", "spec"]))
+                .iter()
+                .map(|container| (name(object), container))
         })
         .collect();
     let named = |container: &Node| container.get("name").and_then(Node::text) == Some(target.container);
@@ -140,7 +144,8 @@ fn is_upgrader(job: &Node) -> bool {
         || containers(pod).iter().any(|container| {
             let image = container.get("image").and_then(Node::text).unwrap_or_default();
             let repository = image.split(['@', ':']).next().unwrap_or_default();
-            container.get("name").and_then(Node::text) == Some("upgrader") || repository.ends_with("/upgrader")
+            container.get("name").and_then(Node::text) == Some("upgrader")
+                || repository.ends_with("/upgrader")
         })
 }
 
@@ -245,7 +250,8 @@ fn concealed(text: &str, secrets: &[RealSecret]) -> Result<String, DelegateError
     let documents = parse(text)?;
     let mut edits = Edits::new(text);
     for secret in documents.iter().flat_map(flat).flat_map(real) {
-        edits.put(secret.place, format!("\"{}\"", secret.placeholder));
+        let quotes = if secret.block { "" } else { "\"" };
+        edits.put(secret.place, format!("{quotes}{}{quotes}", secret.placeholder));
     }
     let text = without(&edits.apply(), secrets);
     let left = parse(&text)?.iter().flat_map(flat).flat_map(real).next();

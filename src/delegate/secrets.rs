@@ -15,6 +15,8 @@ pub(super) struct RealSecret {
     pub placeholder: String,
     /// Where it stands, in bytes.
     pub place: std::ops::Range<usize>,
+    /// Whether it is the lines of a block, where quotes would be part of the text.
+    pub block: bool,
 }
 
 /// The real secrets of a Kubernetes object: values of a Secret, and variables of containers that are
@@ -23,14 +25,17 @@ pub(super) fn real(object: &Node) -> Vec<RealSecret> {
     let name = object.at(&["metadata", "name"]).and_then(Node::text).unwrap_or("?");
     let mut found = Vec::new();
     if object.get("kind").and_then(Node::text) == Some("Secret") {
-        for (key, value) in ["data", "stringData"].iter().flat_map(|key| object.get(key)).flat_map(Node::entries)
+        for (key, value) in
+            ["data", "stringData"].iter().flat_map(|key| object.get(key)).flat_map(Node::entries)
         {
             let key = key.text().unwrap_or("?");
             found.extend(judge(key, value, &format!("`{key}` of Secret `{name}`")));
         }
     }
     object.walk(&mut |node| {
-        let (Some(key), Some(value)) = (node.get("name").and_then(Node::text), node.get("value")) else { return };
+        let (Some(key), Some(value)) = (node.get("name").and_then(Node::text), node.get("value")) else {
+            return;
+        };
         if is_secret_name(key) {
             found.extend(judge(key, value, &format!("variable `{key}` in `{name}`")));
         }
@@ -39,7 +44,7 @@ pub(super) fn real(object: &Node) -> Vec<RealSecret> {
 }
 
 fn judge(key: &str, value: &Node, subject: &str) -> Option<RealSecret> {
-    let Node::Scalar { text: Some(text), place, .. } = value else { return None };
+    let Node::Scalar { text: Some(text), place, block } = value else { return None };
     let decoded = base64::engine::general_purpose::STANDARD.decode(text.trim()).ok();
     let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
     if is_placeholder(text) || decoded.as_deref().is_some_and(is_placeholder) {
@@ -52,6 +57,7 @@ fn judge(key: &str, value: &Node, subject: &str) -> Option<RealSecret> {
         value: text.clone(),
         placeholder: format!("YOUR_{words}"),
         place: place.clone(),
+        block: *block,
     })
 }
 
@@ -68,7 +74,9 @@ fn is_placeholder(text: &str) -> bool {
     let text = text.trim();
     let upper = text.to_ascii_uppercase();
     text.is_empty()
-        || ["YOUR_", "PUT_", "REPLACE", "PLACEHOLDER", "CHANGEME", "CHANGE_ME"].iter().any(|word| upper.contains(word))
+        || ["YOUR_", "PUT_", "REPLACE", "PLACEHOLDER", "CHANGEME", "CHANGE_ME"]
+            .iter()
+            .any(|word| upper.contains(word))
         || (text.starts_with('<') && text.ends_with('>'))
         || ["${", "{{", "$("].iter().any(|mark| text.starts_with(mark))
 }
@@ -84,7 +92,8 @@ pub(super) fn without(text: &str, secrets: &[RealSecret]) -> String {
         }
         forms.push((secret.value.clone(), &secret.placeholder));
         forms.push((base64.encode(&secret.value), &secret.placeholder));
-        if let Some(decoded) = base64.decode(secret.value.trim()).ok().and_then(|b| String::from_utf8(b).ok()) {
+        if let Some(decoded) = base64.decode(secret.value.trim()).ok().and_then(|b| String::from_utf8(b).ok())
+        {
             forms.push((decoded, &secret.placeholder));
         }
     }
@@ -100,7 +109,9 @@ mod tests {
 
     #[test]
     fn placeholders_are_no_secrets() {
-        for placeholder in ["", " ", "YOUR_DELEGATE_TOKEN", "<token>", "PUT_YOUR_TOKEN_HERE", "{{ token }}", "$(TOKEN)"] {
+        for placeholder in
+            ["", " ", "YOUR_DELEGATE_TOKEN", "<token>", "PUT_YOUR_TOKEN_HERE", "{{ token }}", "$(TOKEN)"]
+        {
             assert!(is_placeholder(placeholder), "{placeholder}");
         }
         assert!(!is_placeholder("ZGVhZGJlZWY="));

@@ -18,7 +18,7 @@ pub(super) enum Node {
         text: Option<String>,
         /// Where it stands; empty where nothing is written.
         place: Range<usize>,
-        /// Whether it is a block (`|`, `>`), which is not replaced.
+        /// Whether it is a block (`|`, `>`); its place is then that of its lines alone.
         block: bool,
     },
     /// A table, in order.
@@ -111,8 +111,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, DelegateError> {
         })?;
         let node = match event {
             Event::Scalar(value, style, _, _) => {
-                let place = place(&span);
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
+                let place = exact(text, place(&span), block);
                 Node::Scalar { text: (!place.is_empty()).then(|| value.into_owned()), place, block }
             }
             Event::Alias(_) => Node::Alias { place: place(&span) },
@@ -141,6 +141,41 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, DelegateError> {
         }
     }
     Ok(documents)
+}
+
+/// The place of a scalar alone: what the parser gives may hold the blanks and the comment behind it.
+fn exact(text: &str, place: Range<usize>, block: bool) -> Range<usize> {
+    let written = &text[place.clone()];
+    let end = match written.chars().next() {
+        _ if block => Some(written.trim_end().len()),
+        Some('"') => {
+            let mut escaped = false;
+            let closes = |c: char| {
+                let closing = c == '"' && !escaped;
+                escaped = c == '\\' && !escaped;
+                closing
+            };
+            written[1..].find(closes).map(|at| at + 2)
+        }
+        Some('\'') => {
+            // Two quotes are one of the text.
+            let inner = &written[1..];
+            let mut at = 0;
+            while inner[at..].starts_with("''") || !inner[at..].starts_with('\'') && at < inner.len() {
+                at += if inner[at..].starts_with("''") {
+                    2
+                } else {
+                    inner[at..].chars().next().map_or(1, char::len_utf8)
+                };
+            }
+            Some((at + 2).min(written.len()))
+        }
+        _ => {
+            let comment = written.find(" #").unwrap_or(written.len());
+            Some(written[..comment].trim_end().len())
+        }
+    };
+    place.start..place.start + end.unwrap_or(written.len())
 }
 
 /// Changes of one text, in any order; they do not overlap.
@@ -182,8 +217,8 @@ impl<'t> Edits<'t> {
                 self.changes.push((after..after, format!(" {new}")));
             }
             Node::Scalar { block: false, place, .. } => self.changes.push((place.clone(), new.to_owned())),
-            other => {
-                let line = self.line(other.start());
+            _ => {
+                let line = self.line(key.start());
                 let name = key.text().unwrap_or("the value");
                 return Err(DelegateError::new(
                     format!("line {line}: `{name}` is no plain value"),
@@ -304,7 +339,8 @@ impl<'t> Edits<'t> {
 mod tests {
     use super::*;
 
-    const TEXT: &str = "# über\na: 'x' # one\nlist:\n- name: é\n  b:\nflow: {k: v, l: [1]}\n--- \nsecond: |\n  block\n";
+    const TEXT: &str =
+        "# über\na: 'x' # one\nlist:\n- name: é\n  b:\nflow: {k: v, l: [1]}\n--- \nsecond: |\n  block\n";
 
     #[test]
     fn places_are_bytes_of_the_text() {
@@ -315,6 +351,14 @@ mod tests {
             _ => panic!("no scalar"),
         };
         assert_eq!(place(documents[0].get("a").unwrap()), "'x'");
+        for scalar in ["'it''s'", r#""a \" b""#, "plain text", "''", "\"\""] {
+            let text = format!("a: {scalar}  # comment\nb: {scalar}\n");
+            let document = &parse(&text).unwrap()[0];
+            for key in ["a", "b"] {
+                let Some(Node::Scalar { place, .. }) = document.get(key) else { panic!("{text}") };
+                assert_eq!(&text[place.clone()], scalar);
+            }
+        }
         let item = &documents[0].get("list").unwrap().items()[0];
         assert_eq!((place(item.get("name").unwrap()), item.get("b").unwrap().text()), ("é".into(), None));
         assert!(matches!(documents[1].get("second"), Some(Node::Scalar { block: true, .. })));

@@ -648,7 +648,13 @@ impl<'m> Expansion<'m> {
         let Some(tool) = manifest.tools.iter().find(|tool| tool.name.value == name) else {
             let known = manifest.tools.iter().map(|tool| tool.name.value.as_str());
             let help = did_you_mean(name, known).unwrap_or_else(|| "define it under `[tools]`".to_owned());
-            return Err(self.malformed(written, &text, "unknown-tool", format!("there is no tool `{name}`"), &help));
+            return Err(self.malformed(
+                written,
+                &text,
+                "unknown-tool",
+                format!("there is no tool `{name}`"),
+                &help,
+            ));
         };
         if version.is_some() && tool_use.version.is_some() {
             let why = format!("`{text}` has a version, and `version` is written too");

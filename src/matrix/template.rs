@@ -234,9 +234,10 @@ impl<'m> Renderer<'m> {
         let items: Vec<Value> = items.collect();
         for (position, item) in items.iter().enumerate() {
             if items[..position].contains(item) {
-                let problem = Diagnostic::new("duplicate-item", expression.at, format!("`{item}` is twice in it"))
-                    .label("this list")
-                    .help("remove one");
+                let problem =
+                    Diagnostic::new("duplicate-item", expression.at, format!("`{item}` is twice in it"))
+                        .label("this list")
+                        .help("remove one");
                 return Err(self.once(expression.at, problem));
             }
         }

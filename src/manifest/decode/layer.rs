@@ -4,8 +4,8 @@ use super::command::{refuse_scratch, run};
 use super::tool::download;
 use crate::manifest::reader::Fields;
 use crate::manifest::{
-    Condition, Copy, Diagnostic, DirEntry, FileEntry, ImageSource, Layer, LayerContent, Located, Location, Part, Template,
-    ToolUse, grammar, values,
+    Condition, Copy, Diagnostic, DirEntry, FileEntry, ImageSource, Layer, LayerContent, Located, Location,
+    Part, Template, ToolUse, grammar, values,
 };
 
 const PARTS: [&str; 5] = ["copy", "tools", "downloads", "files", "dirs"];
