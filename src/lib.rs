@@ -6,6 +6,7 @@
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
 pub mod cli;
+pub mod delegate;
 pub mod discover;
 pub mod dockerfile;
 pub mod engine;

@@ -146,7 +146,7 @@ fn layers_of_parts_are_in_order() {
     };
     assert_eq!((from.text.as_str(), to.text.as_str()), ("oci:layouts/extra", "/opt/extra/"));
     assert_eq!(when.text, "runtime.family == \"node\"");
-    assert_eq!((docker.tool.value.as_str(), docker.version.is_none()), ("docker-cli", true));
+    assert_eq!((docker.tool.text.as_str(), docker.version.is_none()), ("docker-cli", true));
     assert_eq!(go.version.as_ref().unwrap().text, "{{ vars.plugin }}");
     assert_eq!(motd.content.text, "Runtime {{ runtime }},\nharness {{ harness }}\n");
     assert_eq!(dir.mode.as_ref().unwrap().value, Chmod::Octal(0o777));
@@ -196,7 +196,8 @@ fn images_inherit_what_they_do_not_write() {
             ("SERVERLESS_VERSION", "{{ serverless }}")
         ]
     );
-    assert_eq!(texts(&image.path), ["/opt/serverless/bin", "/var/lang/bin", "/opt/bin"]);
+    let path: Vec<&str> = image.path.iter().map(|entry| entry.path.text.as_str()).collect();
+    assert_eq!(path, ["/opt/serverless/bin", "/var/lang/bin", "/opt/bin"]);
     assert_eq!(image.labels.len(), 2);
     assert_eq!(image.name.text, "serverless-plugin");
     assert!(matches!(&image.base, ImageSource::Reference(t) if t.text == "{{ runtime.base }}"));

@@ -1,6 +1,7 @@
 //! The command line: clap, files and environment, wiring. Decides nothing about images.
 
 mod build;
+mod delegate;
 mod exit;
 mod history;
 mod load;
@@ -105,6 +106,9 @@ enum Command {
         #[arg(long, value_enum, default_value_t = DocumentFormat::Table)]
         format: DocumentFormat,
     },
+    /// A delegate's Kubernetes manifest, and its pin at Harness.
+    #[command(subcommand)]
+    Delegate(delegate::DelegateCommand),
     /// Prints a completion script.
     Completions {
         /// The shell.
@@ -234,6 +238,7 @@ pub fn main() -> std::process::ExitCode {
         Command::History { subject, lines, all, format } => {
             history::history(&arguments.project, subject.as_deref(), lines, all, format)
         }
+        Command::Delegate(command) => delegate::delegate(&arguments.project, &command),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "railyard", &mut script);

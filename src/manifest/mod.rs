@@ -8,6 +8,7 @@ mod decode;
 mod diagnostic;
 mod grammar;
 mod inherit;
+mod inherit_tools;
 mod location;
 mod model;
 mod nearest;

@@ -315,6 +315,8 @@ pub struct Layer {
     pub name: Located<String>,
     /// Left out of a cell where it is false.
     pub when: Option<Condition>,
+    /// A list that it stands once for each item of; its templates then have `item`.
+    pub each: Option<Condition>,
     /// A run runs again when its result is older.
     pub max_age: Option<Duration>,
     /// What makes it.
@@ -378,8 +380,9 @@ pub enum ImageSource {
 /// A tool in a layer.
 #[derive(Debug, Clone)]
 pub struct ToolUse {
-    /// The tool's name; it exists.
-    pub tool: Located<String>,
+    /// The tool's name, alone; it exists where it is no template. What a template renders to may
+    /// be `name@version`.
+    pub tool: Template,
     /// Another version than the tool's own.
     pub version: Option<Template>,
     /// Left out of a cell where it is false.
@@ -475,7 +478,7 @@ pub struct Image {
     /// Environment; `None` removes nothing (there is no unset in Dockerfile either).
     pub env: Vec<(String, Template)>,
     /// Put before the base's PATH.
-    pub path: Vec<Template>,
+    pub path: Vec<PathEntry>,
     /// User.
     pub user: Option<Template>,
     /// Working directory.
@@ -522,6 +525,15 @@ pub struct DockerfileBuild {
     pub secrets: BTreeMap<String, Located<String>>,
     /// Network of its RUN instructions.
     pub network: Option<Network>,
+}
+
+/// An entry of an image's `path`.
+#[derive(Debug, Clone)]
+pub struct PathEntry {
+    /// A list that it stands once for each item of; the template then has `item`.
+    pub each: Option<Condition>,
+    /// The directory.
+    pub path: Template,
 }
 
 /// A row of `include` or `exclude`.

@@ -4,11 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use toml::de::DeTable;
 
-use super::decode::{self, Document};
+use super::decode::{self, Document, RawTool};
 use super::reader::Reader;
 use super::{
     Axis, Check, Diagnostic, Diagnostics, FileId, Layer, Limits, Located, Location, Manifest, Project,
-    Sources, Tool, check, grammar, inherit, shape,
+    Sources, check, grammar, inherit, inherit_tools, shape,
 };
 use crate::oci::Platform;
 
@@ -131,7 +131,7 @@ fn assemble(sources: Sources, documents: Vec<(FileId, Document)>, problems: &mut
         merge("variable", &mut merged.vars, document.vars, |v| &v.0, problems);
         merge("registry", &mut merged.registries, document.registries, |r| &r.0, problems);
         merge("axis", &mut merged.axes, document.axes, |a: &Axis| &a.name, problems);
-        merge("tool", &mut merged.tools, document.tools, |t: &Tool| &t.name, problems);
+        merge("tool", &mut merged.tools, document.tools, |t: &RawTool| &t.name, problems);
         merge("layer", &mut merged.layers, document.layers, |l: &Layer| &l.name, problems);
         merge("image", &mut merged.images, document.images, |i| &i.id, problems);
         merge("check", &mut merged.checks, document.checks, |c: &Check| &c.name, problems);
@@ -148,6 +148,7 @@ fn assemble(sources: Sources, documents: Vec<(FileId, Document)>, problems: &mut
     });
     let mut unsure = BTreeSet::new();
     let images = inherit::images(&merged.images, &mut unsure, problems);
+    let tools = inherit_tools::tools(merged.tools, problems);
     let manifest = Manifest {
         sources,
         project,
@@ -156,7 +157,7 @@ fn assemble(sources: Sources, documents: Vec<(FileId, Document)>, problems: &mut
         registries: merged.registries.into_iter().map(|(host, value)| (host.value, value)).collect(),
         limits: merged.limits.map_or_else(Limits::default, |limits| limits.value),
         axes: merged.axes,
-        tools: merged.tools,
+        tools,
         layers: merged.layers,
         images,
         checks: merged.checks,

@@ -11,10 +11,10 @@ use super::product::{OwnedPoint, cell_name, coordinates, points};
 use super::recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName};
 use super::rules;
 use super::stamp::{StampedTag, fill_timestamp, mentions_timestamp};
-use super::template::{ABSENT, Failed, Point, Renderer, environment};
+use super::template::{ABSENT, Failed, Point, Renderer, did_you_mean, environment};
 use crate::manifest::{
     ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, DockerfileBuild, Download, Image,
-    ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, ToolUse,
+    ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, Tool, ToolUse,
     parse_sha256,
 };
 use crate::oci::{Reference, RepositoryName};
@@ -67,7 +67,9 @@ pub fn expand(manifest: &Manifest, overrides: &Overrides) -> Result<Matrix, Diag
     }
 }
 
-type Memo = HashMap<(usize, Vec<u16>, Vec<bool>), Result<Option<LayerId>, Failed>>;
+/// A layer, the values of the axes that decide it, what is elided of it, its item.
+type LayerKey = (usize, Vec<u16>, Vec<bool>, Option<String>);
+type Memo = HashMap<LayerKey, Result<Option<LayerId>, Failed>>;
 
 struct Expansion<'m> {
     manifest: &'m Manifest,
@@ -78,6 +80,8 @@ struct Expansion<'m> {
     layer_axes: HashMap<usize, Vec<usize>>,
     memo: Memo,
     commands: HashMap<(Location, Vec<u16>), Arc<ConcreteCommand>>,
+    /// The lists of `each`.
+    lists: HashMap<(Location, Vec<u16>), Result<Arc<[Value]>, Failed>>,
     layers: Vec<ConcreteLayer>,
     dockerfiles: Vec<ConcreteDockerfile>,
     dockerfile_of: HashMap<DockerfileSpec, DockerfileId>,
@@ -100,6 +104,7 @@ impl<'m> Expansion<'m> {
             layer_axes: HashMap::new(),
             memo: HashMap::new(),
             commands: HashMap::new(),
+            lists: HashMap::new(),
             layers: Vec::new(),
             dockerfiles: Vec::new(),
             dockerfile_of: HashMap::new(),
@@ -253,9 +258,8 @@ impl<'m> Expansion<'m> {
         let mut failed = false;
         for name in &image.layers {
             let Some(layer) = self.layer_positions.get(name.value.as_str()) else { return Err(Failed) };
-            match self.layer(*layer, point, elide, image) {
-                Ok(Some(id)) => layers.push(id),
-                Ok(None) => {}
+            match self.layers(*layer, point, elide, image) {
+                Ok(ids) => layers.extend(ids),
                 Err(Failed) => failed = true,
             }
         }
@@ -475,22 +479,64 @@ impl<'m> Expansion<'m> {
         axes
     }
 
+    /// A layer of a cell: none where it is left out, several where it stands for items of a list.
+    fn layers(
+        &mut self,
+        position: usize,
+        point: &Point,
+        base: Option<&Source>,
+        user: &'m Image,
+    ) -> Result<Vec<LayerId>, Failed> {
+        let Some(each) = &self.manifest.layers[position].each else {
+            return Ok(self.layer(position, point, base, user, None)?.into_iter().collect());
+        };
+        let items = self.items(each, point)?;
+        let mut layers = Vec::with_capacity(items.len());
+        let mut failed = false;
+        for item in items.iter() {
+            self.renderer.set_item(Some(item.clone()));
+            match self.layer(position, point, base, user, Some(item.to_string())) {
+                Ok(layer) => layers.extend(layer),
+                Err(Failed) => failed = true,
+            }
+        }
+        self.renderer.set_item(None);
+        if failed { Err(Failed) } else { Ok(layers) }
+    }
+
+    /// The items of a list at a point, each list evaluated once.
+    fn items(&mut self, each: &'m Template, point: &Point) -> Result<Arc<[Value]>, Failed> {
+        let axes = self.renderer.axes_of_condition(each);
+        let key = (each.at, axes.iter().map(|axis| point[*axis]).collect::<Vec<_>>());
+        if let Some(known) = self.lists.get(&key) {
+            return known.clone();
+        }
+        let items = self.renderer.items(each, point).map(Arc::from);
+        self.lists.insert(key, items.clone());
+        items
+    }
+
     fn layer(
         &mut self,
         position: usize,
         point: &Point,
         base: Option<&Source>,
         user: &'m Image,
+        item: Option<String>,
     ) -> Result<Option<LayerId>, Failed> {
         let layer = &self.manifest.layers[position];
         let axes = self.axes_of_layer(position);
         let projected: Vec<u16> = axes.iter().map(|axis| point[*axis]).collect();
         let elided = self.elided(layer, point, base, user)?;
-        let key = (position, projected, elided);
+        let key = (position, projected, elided, item);
         if let Some(known) = self.memo.get(&key) {
             return *known;
         }
-        let result = self.concrete_layer(layer, point, &key.2, user);
+        let name = match &key.3 {
+            Some(item) => format!("{}[{item}]", layer.name.value),
+            None => layer.name.value.clone(),
+        };
+        let result = self.concrete_layer(layer, name, point, &key.2, user);
         let result = result.map(|layer| {
             layer.map(|layer| {
                 self.layers.push(layer);
@@ -539,6 +585,7 @@ impl<'m> Expansion<'m> {
     fn concrete_layer(
         &mut self,
         layer: &'m Layer,
+        name: String,
         point: &Point,
         elided: &[bool],
         user: &'m Image,
@@ -546,7 +593,7 @@ impl<'m> Expansion<'m> {
         if !self.wanted(layer.when.as_ref(), point)? {
             return Ok(None);
         }
-        let (name, max_age) = (layer.name.value.clone(), layer.max_age);
+        let max_age = layer.max_age;
         let parts = match &layer.content {
             LayerContent::Parts(parts) => parts,
             LayerContent::Run(run) => {
@@ -642,11 +689,16 @@ impl<'m> Expansion<'m> {
         if !self.wanted(tool_use.when.as_ref(), point)? {
             return Ok(None);
         }
-        let tool = self.manifest.tools.iter().find(|t| t.name.value == tool_use.tool.value).ok_or(Failed)?;
-        let version = tool_use.version.as_ref().or(tool.version.as_ref());
+        let (tool, own) = self.named_tool(tool_use, point)?;
         let mut extra: Vec<(Arc<str>, Value)> = vec![("tool".into(), Value::from(tool.name.value.as_str()))];
-        if let Some(version) = version {
-            let text = self.renderer.render(version, point, &[])?;
+        let version = match own {
+            Some(text) => Some((&tool_use.tool, text)),
+            None => match tool_use.version.as_ref().or(tool.version.as_ref()) {
+                Some(version) => Some((version, self.renderer.render(version, point, &[])?)),
+                None => None,
+            },
+        };
+        if let Some((version, text)) = version {
             if !is_version(&text) {
                 let why = format!("`{text}` is not a version");
                 let help = "use letters, digits, `.`, `_`, `+`, `-` and `~`, e.g. `v1.24.3`";
@@ -655,6 +707,45 @@ impl<'m> Expansion<'m> {
             extra.push(("version".into(), Value::from(text.to_string())));
         }
         self.download(&tool.download, &tool.name.value, 0o755, point, &extra).map(Some)
+    }
+
+    /// The tool that a layer names, and the version where a template gives `name@version`.
+    fn named_tool(
+        &mut self,
+        tool_use: &'m ToolUse,
+        point: &Point,
+    ) -> Result<(&'m Tool, Option<Arc<str>>), Failed> {
+        let written = &tool_use.tool;
+        let manifest = self.manifest;
+        let text: Arc<str> = match written.is_literal() {
+            true => written.text.as_str().into(),
+            false => self.renderer.render(written, point, &[])?,
+        };
+        let (name, version) = match text.split_once('@') {
+            Some((name, version)) => (name, Some(Arc::from(version))),
+            None => (&*text, None),
+        };
+        let Some(tool) = manifest.tools.iter().find(|tool| tool.name.value == name) else {
+            let known = manifest.tools.iter().map(|tool| tool.name.value.as_str());
+            let help = did_you_mean(name, known).unwrap_or_else(|| "define it under `[tools]`".to_owned());
+            return Err(self.malformed(
+                written,
+                &text,
+                "unknown-tool",
+                format!("there is no tool `{name}`"),
+                &help,
+            ));
+        };
+        if version.is_some() && tool_use.version.is_some() {
+            let why = format!("`{text}` has a version, and `version` is written too");
+            return Err(self.malformed(written, &text, "exclusive-keys", why, "keep one of them"));
+        }
+        if tool.download.urls.is_empty() || tool.download.path.text.is_empty() {
+            let why = format!("`{name}` has no URL or no `path`: it is only what other tools extend");
+            let help = "name one of the tools that extend it, or complete it";
+            return Err(self.malformed(written, &text, "missing-key", why, help));
+        }
+        Ok((tool, version))
     }
 
     fn download(
@@ -822,7 +913,23 @@ impl<'m> Expansion<'m> {
             spec.labels.push((name.clone(), self.renderer.render(value, point, &[])?.to_string()));
         }
         for entry in &image.path {
-            spec.path.push(self.path(entry, point, &[])?);
+            let Some(each) = &entry.each else {
+                spec.path.push(self.path(&entry.path, point, &[])?);
+                continue;
+            };
+            let mut paths = Vec::new();
+            for item in self.items(each, point)?.iter() {
+                self.renderer.set_item(Some(item.clone()));
+                paths.push(self.path(&entry.path, point, &[]));
+            }
+            self.renderer.set_item(None);
+            for path in paths {
+                let path = path?;
+                // Of several items in one directory the first counts.
+                if !spec.path.contains(&path) {
+                    spec.path.push(path);
+                }
+            }
         }
         spec.user = self.optional(image.user.as_ref(), point)?;
         spec.workdir = image.workdir.as_ref().map(|w| self.path(w, point, &[])).transpose()?;
@@ -981,8 +1088,13 @@ impl<'m> AxisCollector<'_, 'm> {
             Part::Tool(tool_use) => {
                 self.condition(tool_use.when.as_ref());
                 self.all(&tool_use.version);
+                let named = tool_use.tool.is_literal();
+                if !named {
+                    self.template(&tool_use.tool);
+                }
+                // Which one a template names is not known yet: it may be any.
                 let manifest = self.expansion.manifest;
-                if let Some(tool) = manifest.tools.iter().find(|t| t.name.value == tool_use.tool.value) {
+                for tool in manifest.tools.iter().filter(|t| !named || t.name.value == tool_use.tool.text) {
                     self.all(&tool.version);
                     self.download(&tool.download);
                 }

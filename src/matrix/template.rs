@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use minijinja::value::Value;
+use minijinja::value::{Value, ValueKind};
 use minijinja::{Environment, ErrorKind, Expression, UndefinedBehavior};
 
 use super::context::{AxisPoint, AxisRows, BaseImage, Scope};
@@ -37,6 +37,7 @@ struct Compiled<'m> {
     /// Axes mentioned: position and whether only its name is used.
     axes: Vec<(usize, bool)>,
     uses_base: bool,
+    uses_item: bool,
 }
 
 /// All templates of a manifest, compiled on first use.
@@ -54,6 +55,8 @@ pub(super) struct Renderer<'m> {
     unparsed: HashSet<Location>,
     /// Attributes that could not be rendered: `axis.attribute`.
     broken: HashSet<String>,
+    /// `{{ item }}`, while something is rendered that stands once for each item of a list.
+    item: Option<Value>,
     /// What went wrong so far.
     pub diagnostics: Diagnostics,
 }
@@ -103,6 +106,7 @@ impl<'m> Renderer<'m> {
             reported: HashSet::new(),
             unparsed: HashSet::new(),
             broken: HashSet::new(),
+            item: None,
             diagnostics: Diagnostics::default(),
         };
         renderer.build_points();
@@ -198,13 +202,12 @@ impl<'m> Renderer<'m> {
         let at = template.at;
         let key: Vec<u16> =
             compiled.axes.iter().map(|(axis, _)| point.get(*axis).copied().unwrap_or(ABSENT)).collect();
-        if extra.is_empty()
-            && let Some(known) = self.memo.get(&(at, key.clone()))
-        {
+        let lasting = extra.is_empty() && !compiled.uses_item;
+        if lasting && let Some(known) = self.memo.get(&(at, key.clone())) {
             return known.clone();
         }
         let result = self.evaluate(at, point, extra).map(|value| Arc::<str>::from(value.to_string()));
-        if extra.is_empty() {
+        if lasting {
             self.memo.insert((at, key), result.clone());
         }
         result
@@ -223,6 +226,52 @@ impl<'m> Renderer<'m> {
     pub fn holds(&mut self, condition: &'m Template, point: &Point) -> Result<bool, Failed> {
         self.compile(condition, true);
         self.evaluate(condition.at, point, &[]).map(|value| value.is_true())
+    }
+
+    /// The items of a list that an expression is at a point.
+    pub fn items(&mut self, expression: &'m Template, point: &Point) -> Result<Vec<Value>, Failed> {
+        self.compile(expression, true);
+        let list = self.evaluate(expression.at, point, &[])?;
+        let items = match list.kind() {
+            ValueKind::Seq | ValueKind::Iterable => list.try_iter().ok(),
+            _ => None,
+        };
+        let Some(items) = items else {
+            if list.is_undefined() {
+                let scope = self.scope(expression.at, point, &[]);
+                let undefined = minijinja::Error::from(ErrorKind::UndefinedError);
+                self.report(expression.at, &undefined, &scope);
+                return Err(Failed);
+            }
+            let problem = Diagnostic::new("no-list", expression.at, "`each` is a list, and this is none")
+                .label(format!("is `{list}` here"))
+                .help("name a list, e.g. an attribute `tools = [\"a\", \"b\"]` of an axis: `bundle.tools`");
+            return Err(self.once(expression.at, problem));
+        };
+        let items: Vec<Value> = items.collect();
+        for (position, item) in items.iter().enumerate() {
+            if items[..position].contains(item) {
+                let problem =
+                    Diagnostic::new("duplicate-item", expression.at, format!("`{item}` is twice in it"))
+                        .label("this list")
+                        .help("remove one");
+                return Err(self.once(expression.at, problem));
+            }
+        }
+        Ok(items)
+    }
+
+    /// Records a diagnostic, once a template.
+    fn once(&mut self, at: Location, problem: Diagnostic) -> Failed {
+        if self.reported.insert(at) {
+            self.diagnostics.push(problem);
+        }
+        Failed
+    }
+
+    /// What `{{ item }}` is from now on.
+    pub fn set_item(&mut self, item: Option<Value>) {
+        self.item = item;
     }
 
     fn evaluate(
@@ -261,6 +310,7 @@ impl<'m> Renderer<'m> {
             let value = if *bare { Value::from(name.clone()) } else { value.clone() };
             scope.0.push((self.axes[*axis].name.value.as_str().into(), value));
         }
+        scope.0.extend(self.item.iter().map(|item| ("item".into(), item.clone())));
         scope.0.extend_from_slice(extra);
         Value::from_object(scope)
     }
@@ -415,6 +465,9 @@ impl<'m> Renderer<'m> {
                 Diagnostic::new("undefined", at, "`timestamp` is not defined here: it is outside every key")
                     .help("write it in `tags`, the one place that no key knows")
             }
+            "" if part == "item" => Diagnostic::new("undefined", at, "`item` is not defined here").help(
+                "it is what a layer or an entry of `path` with `each` stands for: write `each`, or take it out",
+            ),
             "" if part == "version" => Diagnostic::new("undefined", at, "the tool has no `version`")
                 .help("give the tool a `version`, or write one where the layer lists it"),
             "" => {
@@ -497,6 +550,7 @@ impl<'m> Renderer<'m> {
                 names: Vec::new(),
                 axes: Vec::new(),
                 uses_base: false,
+                uses_item: false,
             };
         }
         let parsed = if condition {
@@ -516,7 +570,8 @@ impl<'m> Renderer<'m> {
                     self.diagnostics.push(diagnostic);
                 }
                 let (names, axes) = (Vec::new(), Vec::new());
-                return Compiled { template, body: Body::Broken, names, axes, uses_base: false };
+                let (uses_base, uses_item) = (false, false);
+                return Compiled { template, body: Body::Broken, names, axes, uses_base, uses_item };
             }
         };
         let mut names: Vec<String> = names.into_iter().collect();
@@ -543,8 +598,9 @@ impl<'m> Renderer<'m> {
             }
         }
         let axes = axes.into_iter().map(|(axis, (_, dotted))| (axis, !dotted)).collect();
-        let uses_base = names.iter().any(|n| n == "base" || n.starts_with("base."));
-        Compiled { template, body, names, axes, uses_base }
+        let uses = |root: &str| names.iter().any(|name| name.split('.').next() == Some(root));
+        let (uses_base, uses_item) = (uses("base"), uses("item"));
+        Compiled { template, body, names, axes, uses_base, uses_item }
     }
 }
 

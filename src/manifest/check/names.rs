@@ -24,7 +24,10 @@ pub(in crate::manifest) fn names(manifest: &Manifest, raw: &[RawImage], problems
                 for part in parts {
                     match part {
                         Part::Copy(Copy { from, .. }) => images.source(from, problems),
-                        Part::Tool(used) => tools.check(&used.tool, problems),
+                        Part::Tool(used) if used.tool.is_literal() => {
+                            tools.check(&Located::new(used.tool.text.clone(), used.tool.at), problems);
+                        }
+                        Part::Tool(_) => {}
                         Part::Download(_) | Part::File(_) | Part::Dir(_) => {}
                     }
                 }

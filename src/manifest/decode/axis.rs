@@ -10,7 +10,8 @@ use crate::manifest::values::{self, Fault};
 use crate::manifest::{Attribute, Axis, AxisValue, Diagnostic, Located, grammar};
 
 /// Names that templates have a meaning for.
-const RESERVED: [&str; 8] = ["axes", "vars", "base", "version", "arch", "os", "platform", "timestamp"];
+const RESERVED: [&str; 9] =
+    ["axes", "vars", "base", "version", "arch", "os", "platform", "timestamp", "item"];
 
 /// Judges the name of an axis.
 pub(super) fn name(text: &str) -> Result<(), Fault> {

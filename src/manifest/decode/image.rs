@@ -6,7 +6,8 @@ use super::command::{command, source};
 use super::dockerfile::{FOREIGN, dockerfile};
 use crate::manifest::reader::{Fields, Reader};
 use crate::manifest::{
-    Command, Condition, DockerfileBuild, ImageSource, Located, Location, Row, Template, grammar, values,
+    Command, Condition, DockerfileBuild, ImageSource, Located, Location, PathEntry, Row, Template, grammar,
+    values,
 };
 
 /// Stands in a list for the list of the image that is extended.
@@ -27,7 +28,7 @@ pub(in crate::manifest) struct RawImage {
     pub setup: Option<Vec<Command>>,
     pub layers: Option<Vec<Located<String>>>,
     pub env: Vec<(String, Template)>,
-    pub path: Vec<Template>,
+    pub path: Vec<PathEntry>,
     pub user: Option<Template>,
     pub workdir: Option<Template>,
     pub entrypoint: Option<Vec<Template>>,
@@ -71,7 +72,7 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
         setup: setup.map(|steps| steps.iter().map(|step| command(step, &grammar::SETUP)).collect()),
         layers: fields.texts("layers"),
         env: template_map(fields, "env"),
-        path: fields.templates("path", values::path).unwrap_or_default(),
+        path: path(fields),
         user: fields.template("user", values::anything),
         workdir: fields.template("workdir", values::path),
         entrypoint: fields.templates("entrypoint", values::anything),
@@ -91,6 +92,18 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
 fn template_map(fields: &Fields<'_>, key: &'static str) -> Vec<(String, Template)> {
     let check = if key == "env" { values::variable } else { values::label };
     fields.template_map(key, check).into_iter().map(|(name, value)| (name.value, value)).collect()
+}
+
+fn path(fields: &Fields<'_>) -> Vec<PathEntry> {
+    let Some(list) = fields.list("path") else { return Vec::new() };
+    list.filter_map(|value| match fields.inner(value, &grammar::PATH_ENTRY) {
+        Some(table) => {
+            let (each, path) = (table.condition("each"), table.template("path", values::path));
+            Some(PathEntry { each, path: path? })
+        }
+        None => Some(PathEntry { each: None, path: fields.reader().template(value, values::path)? }),
+    })
+    .collect()
 }
 
 fn rows(fields: &Fields<'_>, key: &'static str) -> Option<Vec<Row>> {

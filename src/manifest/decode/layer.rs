@@ -4,8 +4,8 @@ use super::command::{refuse_scratch, run};
 use super::tool::download;
 use crate::manifest::reader::Fields;
 use crate::manifest::{
-    Copy, Diagnostic, DirEntry, FileEntry, ImageSource, Layer, LayerContent, Located, Part, Template,
-    ToolUse, grammar, values,
+    Condition, Copy, Diagnostic, DirEntry, FileEntry, ImageSource, Layer, LayerContent, Located, Location,
+    Part, Template, ToolUse, grammar, values,
 };
 
 const PARTS: [&str; 5] = ["copy", "tools", "downloads", "files", "dirs"];
@@ -49,7 +49,8 @@ pub(super) fn layer(name: Located<String>, fields: &Fields<'_>) -> Layer {
         None => LayerContent::Parts(parts),
     };
     let max_age = fields.value("max_age", values::duration).map(|age| age.value);
-    Layer { name, when: fields.condition("when"), max_age, content }
+    let (when, each) = (fields.condition("when"), fields.condition("each"));
+    Layer { name, when, each, max_age, content }
 }
 
 fn is_empty_list(fields: &Fields<'_>, key: &&'static str) -> bool {
@@ -70,11 +71,43 @@ fn tools(fields: &Fields<'_>) -> Vec<ToolUse> {
     list.filter_map(|value| match fields.inner(value, &grammar::TOOL_USE) {
         Some(table) => {
             let (version, when) = (table.template("version", values::version), table.condition("when"));
-            Some(ToolUse { tool: table.located("tool")?, version, when })
+            tool_use(&table, table.template("tool", values::anything)?, version, when)
         }
-        None => Some(ToolUse { tool: fields.reader().located(value)?, version: None, when: None }),
+        None => tool_use(fields, fields.reader().template(value, values::anything)?, None, None),
     })
     .collect()
+}
+
+/// A tool by `name` or `name@version`; a template is taken apart when it is rendered.
+fn tool_use(
+    fields: &Fields<'_>,
+    written: Template,
+    version: Option<Template>,
+    when: Option<Condition>,
+) -> Option<ToolUse> {
+    let parts = written.text.split_once('@').filter(|_| written.is_literal());
+    let Some((name, own)) = parts else { return Some(ToolUse { tool: written, version, when }) };
+    let reader = fields.reader();
+    if let Some(other) = &version {
+        reader.push(
+            Diagnostic::new("exclusive-keys", other.at, format!("`{name}` has a version already"))
+                .label("and this")
+                .also(written.at, "this")
+                .help("keep one of them"),
+        );
+    }
+    if let Err(fault) = values::version(own) {
+        reader.fault(written.at, fault);
+    }
+    // The place of each part, where the text stands in the file as it is.
+    let plain = written.at.range().len() == written.text.len() + 2;
+    let cut = written.at.start + 1 + name.len() as u32;
+    let (before, after) = match plain {
+        true => (Location { end: cut, ..written.at }, Location { start: cut, ..written.at }),
+        false => (written.at, written.at),
+    };
+    let version = version.or_else(|| Some(Template { text: own.to_owned(), at: after }));
+    Some(ToolUse { tool: Template { text: name.to_owned(), at: before }, version, when })
 }
 
 fn copy(fields: &Fields<'_>) -> Copy {

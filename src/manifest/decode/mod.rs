@@ -19,11 +19,12 @@ use super::grammar::{self, Table};
 use super::reader::{Check, Fields, Reader};
 use super::{
     Axis, Check as ImageCheck, Diagnostic, Layer, Limits, Located, Location, Project, RegistrySettings, Rule,
-    Template, Tool, values,
+    Template, values,
 };
 
 pub(super) use dockerfile::help as dockerfile_help;
 pub(super) use image::{INHERITED, RawImage};
+pub(super) use tool::{RawTool, told_format, unknown_format};
 
 /// What one file says.
 #[derive(Debug, Default)]
@@ -45,7 +46,7 @@ pub(super) struct Document {
     /// `[axes]`.
     pub axes: Vec<Axis>,
     /// `[tools]`.
-    pub tools: Vec<Tool>,
+    pub tools: Vec<RawTool>,
     /// `[layers]`.
     pub layers: Vec<Layer>,
     /// `[images]`.

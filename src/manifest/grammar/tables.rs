@@ -150,6 +150,9 @@ const SECRETS: Key = key(
 );
 const MAX_AGE: Key = key("max_age", &DURATION, "Commands run again when their result is older.");
 const WHEN: Key = key("when", &CONDITION, "Left out of a cell where it is false.");
+static EACH_LIST: Kind = Kind::Text("an expression without braces that is a list, e.g. `bundle.tools`", None);
+const EACH: Key =
+    key("each", &EACH_LIST, "A list, as an expression: it stands once for each item, `{{ item }}`.");
 
 const URL_KEY: Key =
     key("url", &URL, "What is downloaded. `{{ version }}`, `{{ arch }}` and `{{ os }}` are defined.");
@@ -167,6 +170,7 @@ pub(in crate::manifest) static TOOL: Table = table(
     "tool",
     "A versioned download.",
     &[
+        key("extends", &NAME, "A tool that it takes everything from that is not written here."),
         key(
             "version",
             &Kind::Either(&[Kind::Text("may hold `{{ … }}`", None), Kind::Table(&TOOL_VERSION)]),
@@ -175,7 +179,7 @@ pub(in crate::manifest) static TOOL: Table = table(
         URL_KEY,
         URLS_KEY,
         SHA256_KEY,
-        DOWNLOAD_PATH,
+        key(DOWNLOAD_PATH.name, DOWNLOAD_PATH.kind, DOWNLOAD_PATH.doc),
         DOWNLOAD_MODE,
         OWNER_KEY,
         EXTRACT_KEY,
@@ -207,11 +211,15 @@ pub(in crate::manifest) static LAYER: Table = table(
     "A layer: files that need no base, or the paths that a `run` leaves behind; never both.",
     &[
         WHEN,
+        EACH,
         MAX_AGE,
         key("copy", &Kind::List(&Kind::Table(&COPY)), "Files of other images."),
         key(
             "tools",
-            &Kind::List(&Kind::Either(&[Kind::Text("the name of a tool", None), Kind::Table(&TOOL_USE)])),
+            &Kind::List(&Kind::Either(&[
+                Kind::Text("the name of a tool, or `name@version`; may hold `{{ … }}`", None),
+                Kind::Table(&TOOL_USE),
+            ])),
             "Tools, by name.",
         ),
         key("downloads", &Kind::List(&Kind::Table(&DOWNLOAD)), "Downloads."),
@@ -247,7 +255,7 @@ pub(in crate::manifest) static TOOL_USE: Table = table(
     "tool-use",
     "A tool in a layer.",
     &[
-        needed("tool", &NAME, "Its name."),
+        needed("tool", &TEMPLATE, "Its name, or `name@version`."),
         key("version", &TEMPLATE, "Another version than the tool's own."),
         WHEN,
     ],
@@ -384,6 +392,15 @@ pub(in crate::manifest) static DOCKERFILE: Table = table(
     ],
 );
 
+pub(in crate::manifest) static PATH_ENTRY: Table = table(
+    "path-entry",
+    "Directories of PATH, one for each item of a list.",
+    &[
+        needed("each", &EACH_LIST, "A list, as an expression, e.g. `bundle.tools`."),
+        needed("path", &PATH, "The directory of an item: `{{ item }}`."),
+    ],
+);
+
 pub(in crate::manifest) static IMAGE: Table = table(
     "image",
     "An image: one for each cell of its axes.",
@@ -407,7 +424,10 @@ pub(in crate::manifest) static IMAGE: Table = table(
         key("env", &TEMPLATE_MAP, "Environment; merged by name with that of the image it extends."),
         key(
             "path",
-            &PATHS,
+            &Kind::List(&Kind::Either(&[
+                Kind::Text("an absolute path, may hold `{{ … }}`", Some(r"^(/|\{)")),
+                Kind::Table(&PATH_ENTRY),
+            ])),
             "Directories put before the base's PATH, and before those of the image it extends.",
         ),
         key("user", &TEMPLATE, "User of the finished image."),

@@ -1,0 +1,15 @@
+//! Custom delegates: lists of tools, the shipped matrix on a real engine and registry, Kubernetes manifests,
+//! pins at Harness.
+//!
+//! `dev/env` names engine, registry and file server. Nothing is skipped: without them these tests fail.
+
+#![allow(clippy::unwrap_used)]
+
+mod build;
+mod each;
+mod manifest;
+mod packages;
+mod pin;
+
+#[path = "../project/mod.rs"]
+mod project;
