@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::manifest::{ArchiveFormat, Chmod, Location, Owner, StepLimits};
+use crate::manifest::{ArchiveFormat, Chmod, ExistingTags, Location, Owner, StepLimits};
 use crate::oci::{Digest, Platform, Reference, RepositoryName};
 
 /// Everything to build, rendered.
@@ -51,8 +51,10 @@ pub struct Cell {
     pub image: Arc<str>,
     /// Axis and value, in the image's order of axes.
     pub coordinates: Vec<(Arc<str>, Arc<str>)>,
-    /// Repository and tags; empty when the cell is not pushed.
+    /// Repositories and tags: of the first destination, then of the others.
     pub references: Vec<Reference>,
+    /// What is done with each of them.
+    pub tags: Vec<TagUse>,
     /// Whether the image is meant to be pushed (`push = false` otherwise).
     pub push: bool,
     /// What it is built on.
@@ -71,6 +73,15 @@ pub struct Cell {
     pub abi: bool,
     /// Where its image is defined.
     pub at: Location,
+}
+
+/// What is done with a tag.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TagUse {
+    /// What happens where it is there and has another image.
+    pub existing: ExistingTags,
+    /// Whether it was shortened from a version, and moves with every new one.
+    pub floating: bool,
 }
 
 /// An image to take from, run in or build on.

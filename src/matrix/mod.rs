@@ -10,6 +10,7 @@ mod product;
 mod query;
 mod rules;
 mod select;
+mod tags;
 mod template;
 
 pub use cell::*;

@@ -8,12 +8,13 @@ use bytes::Bytes;
 
 use super::archive::write_docker_archive;
 use super::error::StepError;
+use super::existing;
 use super::judge::{Judge, Seen};
 use super::provenance::{Made, Provenance};
 use super::worker::{StepReport, StepValue, Worker};
 use crate::engine::{Collect, LineSink, RunRequest};
 use crate::event::Event;
-use crate::manifest::Network;
+use crate::manifest::{ExistingTags, Network};
 use crate::matrix::{CellId, ConcreteCommand, Source};
 use crate::oci::{Digest, MEDIA_MANIFEST, Reference, RepositoryName};
 use crate::plan::{Delivery, Ingredients, Inputs, Reason, ReasonCode, StepId, check_result};
@@ -25,34 +26,40 @@ impl Worker {
         let image = self.image(cell)?;
         let references = &self.cell(cell).references;
         let digest = image.manifest.digest;
-        let mut behind = Vec::new();
-        for (position, reference) in references.iter().enumerate() {
-            let found = self.registry.head(reference).await?.map(|d| d.digest);
-            if found != Some(digest) {
-                behind.push((position, found));
-            }
+        let mut found = Vec::new();
+        for reference in references {
+            found.push(self.registry.head(reference).await?.map(|d| d.digest));
         }
+        let behind = existing::behind(self.cell(cell), &found, digest)?;
         let mut report = StepReport {
             changed: !behind.is_empty(),
             previous: behind.first().and_then(|(_, found)| *found),
+            notices: existing::notices(self.cell(cell), &found, digest),
             ..StepReport::default()
         };
         if let Some((position, has)) = behind.first() {
             report.reasons = self.why(cell, &references[*position], *has, digest).await;
-            self.upload(id, cell, image).await?;
-            self.explain(cell, image, &report).await?;
+            let repositories = self.repositories(cell, &behind);
+            self.upload(id, cell, image, &repositories).await?;
+            self.explain(cell, image, &report, &repositories).await?;
         }
         self.set(id, StepValue::Pushed(behind));
         Ok(report)
     }
 
-    async fn upload(&self, id: StepId, cell: CellId, image: &ImageRecord) -> Result<(), StepError> {
+    async fn upload(
+        &self,
+        id: StepId,
+        cell: CellId,
+        image: &ImageRecord,
+        repositories: &[RepositoryName],
+    ) -> Result<(), StepError> {
         if let Source::Reference(reference) = &self.cell(cell).base {
             // The base's own blobs may have to be mounted or fetched from where it lives.
             self.resolved(&crate::plan::UsedSource::Reference(reference.clone())).await?;
         }
         let progress = self.progress(id);
-        for repository in &self.repositories(cell) {
+        for repository in repositories {
             let layers = image.layers.iter().map(|layer| self.blobs.push(repository, layer, &progress));
             futures_util::future::try_join_all(layers).await?;
             let config = Bytes::from(image.config_json.clone());
@@ -107,7 +114,13 @@ impl Worker {
     }
 
     /// Says in the repositories what went into the image.
-    async fn explain(&self, cell: CellId, image: &ImageRecord, report: &StepReport) -> Result<(), StepError> {
+    async fn explain(
+        &self,
+        cell: CellId,
+        image: &ImageRecord,
+        report: &StepReport,
+        repositories: &[RepositoryName],
+    ) -> Result<(), StepError> {
         let ingredients = Ingredients::of(&self.matrix, &self.plan, &self.inputs(), self.steps(cell));
         let finished = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let made = Made {
@@ -117,14 +130,16 @@ impl Worker {
             reasons: report.reasons.clone(),
         };
         let provenance = Provenance { ingredients, made };
-        for repository in self.repositories(cell) {
-            self.provenances.attach(&repository, &image.manifest, &provenance).await?;
+        for repository in repositories {
+            self.provenances.attach(repository, &image.manifest, &provenance).await?;
         }
         Ok(())
     }
 
-    fn repositories(&self, cell: CellId) -> Vec<RepositoryName> {
-        let mut repositories: Vec<_> = self.cell(cell).references.iter().map(|r| r.name.clone()).collect();
+    /// The repositories of tags that are behind.
+    fn repositories(&self, cell: CellId, behind: &[(usize, Option<Digest>)]) -> Vec<RepositoryName> {
+        let references = &self.cell(cell).references;
+        let mut repositories: Vec<_> = behind.iter().map(|(n, _)| references[*n].name.clone()).collect();
         repositories.dedup();
         repositories
     }
@@ -178,10 +193,15 @@ impl Worker {
         for step in &steps.last {
             match self.value(*step) {
                 Some(StepValue::Engine(engine_id)) => return Ok(engine_id.clone()),
-                Some(StepValue::Pushed(_)) => {
-                    let reference =
-                        self.cell(cell).references[0].name.digest(self.image(cell)?.manifest.digest);
-                    return self.pull(&reference).await;
+                Some(StepValue::Pushed(behind)) => {
+                    let own = self.cell(cell);
+                    // A repository whose tags are kept need not have the image.
+                    let first = behind.first().map(|(position, _)| *position);
+                    let all = || own.tags.iter().position(|tag| tag.existing != ExistingTags::Keep);
+                    if let Some(position) = first.or_else(all) {
+                        let name = &own.references[position].name;
+                        return self.pull(&name.digest(self.image(cell)?.manifest.digest)).await;
+                    }
                 }
                 _ => {}
             }
@@ -191,7 +211,7 @@ impl Worker {
     }
 
     pub(super) async fn pull(&self, reference: &Reference) -> Result<String, StepError> {
-        let credentials = (self.settings.credentials)(reference.name.registry.clone()).await;
+        let credentials = (self.settings.credentials)(reference.name.to_string()).await;
         Ok(self.engine.pull(reference, &self.matrix.platform, credentials).await?)
     }
 

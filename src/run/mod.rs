@@ -9,6 +9,7 @@ mod deliver;
 mod dispatcher;
 mod download;
 mod error;
+mod existing;
 mod fresh;
 mod images;
 mod inspect;

@@ -3,8 +3,11 @@
 use std::time::Duration;
 
 use super::command::{command, source};
+use super::registry::{existing_tags, version_tags};
 use crate::manifest::reader::{Fields, Reader};
-use crate::manifest::{Command, Condition, ImageSource, Located, Location, Row, Template, grammar, values};
+use crate::manifest::{
+    Command, Condition, ImageSource, Located, Location, Row, TagRule, Template, VersionTag, grammar, values,
+};
 
 /// Stands in a list for the list of the image that is extended.
 pub(in crate::manifest) const INHERITED: &str = "...";
@@ -17,6 +20,9 @@ pub(in crate::manifest) struct RawImage {
     pub axes: Option<Vec<Located<String>>>,
     pub name: Option<Template>,
     pub tags: Option<Vec<Template>>,
+    pub version_tags: Option<Vec<VersionTag>>,
+    pub destinations: Option<Vec<Template>>,
+    pub existing_tags: Option<TagRule>,
     pub base: Option<(ImageSource, Location)>,
     pub setup: Option<Vec<Command>>,
     pub layers: Option<Vec<Located<String>>>,
@@ -45,10 +51,10 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
     let is_list = |key| fields.get(key).is_none_or(|value| value.get_ref().is_array());
     let misspelt = |key| fields.get(key).is_none() && !fields.lacks(key);
     let broken = fields.reader().is_muted()
-        || !(is_list("axes") && is_list("tags"))
+        || !(is_list("axes") && is_list("tags") && is_list("version_tags"))
         || (fields.get("base").is_some() && base.is_none())
         || (fields.get("extends").is_some() && fields.located("extends").is_none())
-        || ["axes", "tags", "base", "extends"].into_iter().any(misspelt);
+        || ["axes", "tags", "version_tags", "base", "extends"].into_iter().any(misspelt);
     let setup = fields.tables("setup", &grammar::SETUP);
     RawImage {
         id,
@@ -56,6 +62,9 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
         axes: fields.texts("axes"),
         name: fields.template("name", values::repository_name),
         tags: fields.templates("tags", values::tag),
+        version_tags: version_tags(fields),
+        destinations: fields.some_templates("destinations", values::destination),
+        existing_tags: existing_tags(fields),
         base,
         setup: setup.map(|steps| steps.iter().map(|step| command(step, &grammar::SETUP)).collect()),
         layers: fields.texts("layers"),

@@ -5,6 +5,7 @@ mod command;
 mod discovery;
 mod image;
 mod layer;
+mod registry;
 mod rule;
 mod settings;
 mod tool;
@@ -68,8 +69,9 @@ pub(super) fn document(reader: &Reader<'_>, table: &DeTable<'_>) -> Document {
             .map("vars", |name| values::identifier("a variable", name))
             .filter_map(|(name, value)| Some((name, reader.plain(value)?)))
             .collect(),
-        registries: named(&fields, "registries", &grammar::REGISTRY, values::host, |name, table| {
-            (name, settings::registry(table))
+        registries: named(&fields, "registries", &grammar::REGISTRY, values::registry, |name, table| {
+            let settings = registry::registry(&name, table);
+            (name, settings)
         }),
         limits: section(&fields, "limits", &grammar::LIMITS, settings::limits),
         axes: named(&fields, "axes", &grammar::AXIS, axis::name, axis::axis),
