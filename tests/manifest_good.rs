@@ -5,8 +5,8 @@
 use std::time::Duration;
 
 use railyard::manifest::{
-    self, ArchiveFormat, Attribute, Chmod, Copy, FoundVersion, ImageSource, LayerContent, Manifest, Network,
-    Owner, Part, Sources, Template, VersionSource,
+    self, AccessText, ArchiveFormat, Attribute, Chmod, Copy, ExistingTags, FoundVersion, ImageSource,
+    LayerContent, Manifest, Network, Owner, Part, RegistryAccess, Sources, Template, VersionSource,
 };
 
 fn read(path: &str) -> String {

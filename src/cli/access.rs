@@ -30,7 +30,8 @@ pub fn host_settings(manifest: &Manifest, directory: &Path) -> BTreeMap<String, 
 /// Credentials by host or prefix; files are relative to `directory`, the manifest's.
 pub fn rules(manifest: &Manifest, directory: &Path) -> AccessRules {
     let rules = manifest.registries.iter().map(|(prefix, settings)| {
-        let source = |access: &Option<RegistryAccess>| access.as_ref().map(|access| source(access, directory));
+        let source =
+            |access: &Option<RegistryAccess>| access.as_ref().map(|access| source(access, directory));
         let rule = AccessRule {
             credentials: source(&settings.credentials),
             pull: source(&settings.pull),

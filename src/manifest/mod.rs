@@ -21,9 +21,7 @@ mod shape;
 mod template;
 mod values;
 
-pub use access::{
-    AccessText, EcrSettings, ExistingTags, RegistryAccess, TagRule, VersionTag,
-};
+pub use access::{AccessText, EcrSettings, ExistingTags, RegistryAccess, TagRule, VersionTag};
 pub use codes::CODES;
 pub use diagnostic::{Diagnostic, Diagnostics, Label};
 pub use location::{FileId, Located, Location, Sources};

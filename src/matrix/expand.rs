@@ -12,9 +12,9 @@ use super::rules;
 use super::tags::{ExistingRules, Tag, Written, parse_version, settle, shortened};
 use super::template::{ABSENT, Failed, Point, Renderer, environment};
 use crate::manifest::{
-    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, Download, ExistingTags, Image, ImageSource,
-    Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, ToolUse, VersionTag,
-    parse_sha256,
+    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, Download, ExistingTags, Image,
+    ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, ToolUse,
+    VersionTag, parse_sha256,
 };
 use crate::oci::{Reference, RepositoryName};
 
@@ -240,12 +240,7 @@ impl<'m> Expansion<'m> {
         })
     }
 
-    fn cell(
-        &mut self,
-        position: usize,
-        point: &Point,
-        destinations: &Destinations,
-    ) -> Result<Cell, Failed> {
+    fn cell(&mut self, position: usize, point: &Point, destinations: &Destinations) -> Result<Cell, Failed> {
         let image = &self.manifest.images[position];
         let coordinates = coordinates(self.manifest, &self.renderer, image, point);
         let references = self.references(image, point, destinations);

@@ -199,7 +199,9 @@ impl TextSource {
             Self::Environment(name) => {
                 let value = variables.get(name);
                 value.map(Secret::new).ok_or_else(|| {
-                    denied(format!("the environment variable `{name}` is not set; set it, or log in otherwise"))
+                    denied(format!(
+                        "the environment variable `{name}` is not set; set it, or log in otherwise"
+                    ))
                 })
             }
             Self::File(path) => {

@@ -148,8 +148,7 @@ impl HttpRegistry {
         let prepare = || async {
             let mut attempts = Attempts::new(&self.retry);
             loop {
-                let tried =
-                    aws.prepare(&repository.registry, &repository.repository, access, creation).await;
+                let tried = aws.prepare(&repository.registry, &repository.repository, access, creation).await;
                 match tried {
                     Ok(()) => return Ok(()),
                     Err(kind) => attempts.wait(&host.budget, kind.into()).await?,

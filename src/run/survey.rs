@@ -164,9 +164,9 @@ impl Surveyor<'_> {
             false => existing::kept(found.cell, &has, *expected),
         }
         .into_iter();
-        let behind = tags.iter().find(|(_, has)| {
-            !kept.next().unwrap_or_default() && (has.is_none() || *has != *expected)
-        });
+        let behind = tags
+            .iter()
+            .find(|(_, has)| !kept.next().unwrap_or_default() && (has.is_none() || *has != *expected));
         let mut because = BTreeMap::new();
         let (status, mut reasons) = match behind {
             _ if tags.is_empty() && expected.is_some() => (Status::Current, Vec::new()),

@@ -65,16 +65,22 @@ fn two_accounts_of_one_host_serve_two_repositories_in_one_run() {
     let project = both_teams(&guarded);
     guarded.asked.lock().unwrap().clear();
     let (ended, report) = project.build(&["--push"], 0);
-    let digest = |user, password, name: &str| crane(host, user, password, &["digest", &format!("{host}/{name}:1")]);
+    let asked = std::mem::take(&mut *guarded.asked.lock().unwrap());
+    let digest =
+        |user, password, name: &str| crane(host, user, password, &["digest", &format!("{host}/{name}:1")]);
     let a = digest("ann", "hunter22-of-ann", "team-a/app").unwrap();
     let b = digest("bob", "hunter23-of-bob", "team-b/app").unwrap();
     assert_eq!(a, b);
     assert_eq!(digest("ann", "hunter22-of-ann", "team-b/app"), None);
-    let exported = crane(host, "bob", "hunter23-of-bob", &["manifest", &format!("{host}/team-b/app@{b}")]).unwrap();
-    assert_eq!(serde_json::from_str::<serde_json::Value>(&exported).unwrap()["layers"].as_array().unwrap().len(), 2);
+    let exported =
+        crane(host, "bob", "hunter23-of-bob", &["manifest", &format!("{host}/team-b/app@{b}")]).unwrap();
+    assert_eq!(
+        serde_json::from_str::<serde_json::Value>(&exported).unwrap()["layers"].as_array().unwrap().len(),
+        2
+    );
     // Nothing is mounted from one account's repository into the other's.
     assert_eq!(report.0["blobs"]["mounted"], 0, "{}", report.0);
-    for (user, scopes) in guarded.asked.lock().unwrap().iter() {
+    for (user, scopes) in &asked {
         let own = match user.as_str() {
             "ann" => "repository:team-a/",
             "bob" => "repository:team-b/",
@@ -84,13 +90,16 @@ fn two_accounts_of_one_host_serve_two_repositories_in_one_run() {
         assert!(scopes.iter().all(|scope| scope.starts_with(own)), "{user}: {scopes:?}");
         assert!(user != "reader" || scopes.iter().all(|scope| scope.ends_with(":pull")), "{scopes:?}");
     }
-    let users: std::collections::BTreeSet<String> =
-        guarded.asked.lock().unwrap().iter().map(|(user, _)| user.clone()).collect();
+    let users: std::collections::BTreeSet<&String> = asked.iter().map(|(user, _)| user).collect();
     assert_eq!(users.len(), 3, "{users:?}");
 
     let again = project.run(&["status", "--exit-code"]).code(0);
     let plan = project.run(&["plan", "--format", "json"]).code(0);
-    assert_secret(&project, &[&ended.out, &ended.err, &again.out, &again.err, &plan.out, &plan.err], &SECRETS);
+    assert_secret(
+        &project,
+        &[&ended.out, &ended.err, &again.out, &again.err, &plan.out, &plan.err],
+        &SECRETS,
+    );
 }
 
 #[test]
@@ -105,5 +114,9 @@ fn an_account_without_the_right_is_refused_and_the_other_one_goes_on() {
     assert!(crane(host, "bob", "hunter23-of-bob", &["digest", &format!("{host}/team-b/app:1")]).is_none());
     project.write("secret-bob", "refresh-nobody\n");
     let unknown = project.run(&["build", "--push"]).code(3).says(&["the token service answered 401"]);
-    assert_secret(&project, &[&ended.out, &ended.err, &unknown.err], &[&SECRETS[..], &["refresh-nobody"]].concat());
+    assert_secret(
+        &project,
+        &[&ended.out, &ended.err, &unknown.err],
+        &[&SECRETS[..], &["refresh-nobody"]].concat(),
+    );
 }

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 
 use super::project::registry::setting;
@@ -27,6 +29,20 @@ fn moto() -> Running {
     start(&mut command, port, directory)
 }
 
+/// What moto was sent: headers and body of each request.
+fn recorded(moto: &Running) -> Vec<String> {
+    let text = std::fs::read_to_string(moto.directory.path().join("recording")).unwrap();
+    let requests = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let body = |request: &Value| {
+        let text = request["body"].as_str().unwrap_or_default();
+        match request["body_encoded"] == true {
+            true => String::from_utf8(STANDARD.decode(text).unwrap()).unwrap(),
+            false => text.to_owned(),
+        }
+    };
+    requests.map(|request| format!("{} {}", request["headers"], body(&request))).collect()
+}
+
 /// Runs a script with boto3 in it; `endpoint` is moto.
 #[track_caller]
 fn boto(moto: &Running, script: &str) -> String {
@@ -37,7 +53,7 @@ fn boto(moto: &Running, script: &str) -> String {
          keys = keys or dict(aws_access_key_id='setup', aws_secret_access_key='setup')\n    \
          return boto3.client(name, region_name=region, endpoint_url=endpoint, **keys)\n\
          def post(path, body=''):\n    \
-         urllib.request.urlopen(urllib.request.Request(endpoint + path, body.encode(), method='POST')).read()\n",
+         urllib.request.urlopen(urllib.request.Request(endpoint + path, body.encode(), {{'Content-Type': 'text/plain'}}, method='POST')).read()\n",
         moto.host
     );
     let output = Command::new(python).args(["-c", &(begin + script)]).output().unwrap();
@@ -136,11 +152,14 @@ fn a_role_with_an_external_id_and_ones_own_keys_serve_two_registries_in_one_run(
     assert_eq!(found[0], serde_json::json!([["team/app", "012345678901", "IMMUTABLE"]]));
     assert_eq!(found[1], serde_json::json!([["team/app", "123456789012", "MUTABLE"]]));
     assert_eq!(found[2], serde_json::from_str::<Value>(POLICY).unwrap());
-    let recorded = std::fs::read_to_string(moto.directory.path().join("recording")).unwrap();
-    let assumed = recorded.lines().filter(|line| line.contains("Action=AssumeRole")).count();
-    assert!(assumed > 0 && recorded.contains("ExternalId=external-id-of-test"), "{recorded}");
+    let assumed = recorded(&moto).into_iter().find(|request| request.contains("Action=AssumeRole&"));
+    assert!(assumed.is_some_and(|request| request.contains("ExternalId=external-id-of-test")));
     let said = [ended.out.as_str(), &ended.err, &wrong.err];
-    assert_secret(&project, &said, &[OF_ROLE, OF_USER, &keys[1], "external-id-of-test", "not-the-secret-key"]);
+    assert_secret(
+        &project,
+        &said,
+        &[OF_ROLE, OF_USER, &keys[1], "external-id-of-test", "not-the-secret-key"],
+    );
 }
 
 #[test]
@@ -151,7 +170,8 @@ fn what_the_environment_lacks_is_said() {
     for (name, value) in [("ROLE", &role.host), ("USER", &role.host), ("MOTO", &moto.host)] {
         project.name(name, value);
     }
-    let manifest = MANIFEST.replace("destinations", "#").replace("\n[registries.\"$USER\"]", "\n[registries.\"x.y\"]");
+    let manifest =
+        MANIFEST.replace("destinations", "#").replace("\n[registries.\"$USER\"]", "\n[registries.\"x.y\"]");
     project.write("builds.toml", &manifest.replace("$TEXT", "one"));
     project.write("policy.json", POLICY);
     project.run(&["build", "--push"]).code(3).says(&["no AWS credentials", "AWS_ACCESS_KEY_ID"]);
@@ -167,7 +187,9 @@ fn credentials_are_found_where_the_sdk_finds_them() {
     let user = htpasswd(&[("AWS", OF_USER)]);
     boto(&moto, "post('/moto-api/recorder/start-recording')");
     let document = |key: &str| {
-        format!(r#"{{"AccessKeyId":"{key}","SecretAccessKey":"secret-key-of-test","Token":"session-token-of-test"}}"#)
+        format!(
+            r#"{{"AccessKeyId":"{key}","SecretAccessKey":"secret-key-of-test","Token":"session-token-of-test"}}"#
+        )
     };
     let server = files::serve([
         ("container", document("AKIACONTAINER").into_bytes()),
@@ -199,10 +221,13 @@ fn credentials_are_found_where_the_sdk_finds_them() {
             }
             "profile" => {
                 std::fs::create_dir(project.path("home/.aws")).unwrap();
-                let text = format!("[ci]\naws_access_key_id = {key}\naws_secret_access_key = secret-key-of-test\n");
+                let text =
+                    format!("[ci]\naws_access_key_id = {key}\naws_secret_access_key = secret-key-of-test\n");
                 project.write("home/.aws/credentials", &text);
-                std::fs::rename(project.path("home/.aws/credentials"), project.path("home/.aws/secret")).unwrap();
-                project.set("AWS_SHARED_CREDENTIALS_FILE", project.path("home/.aws/secret").to_str().unwrap());
+                std::fs::rename(project.path("home/.aws/credentials"), project.path("home/.aws/secret"))
+                    .unwrap();
+                project
+                    .set("AWS_SHARED_CREDENTIALS_FILE", project.path("home/.aws/secret").to_str().unwrap());
                 project.set("AWS_PROFILE", "ci");
             }
             "container" => project.set("AWS_CONTAINER_CREDENTIALS_FULL_URI", &format!("{server}/container")),
@@ -217,9 +242,11 @@ fn credentials_are_found_where_the_sdk_finds_them() {
             }
         }
         let ended = project.run(&["build", "--push"]).code(0);
-        let recorded = std::fs::read_to_string(moto.directory.path().join("recording")).unwrap();
+        let recorded = recorded(&moto).join("\n");
         match kind {
-            "web-identity" => assert!(recorded.contains("WebIdentityToken=token-of-service-account"), "{kind}"),
+            "web-identity" => {
+                assert!(recorded.contains("WebIdentityToken=token-of-service-account"), "{kind}")
+            }
             _ => assert!(recorded.contains(&format!("Credential={key}/")), "{kind}"),
         }
         let secrets = ["secret-key-of-test", "session-token-of-test", "token-of-service-account", OF_USER];

@@ -59,7 +59,11 @@ fn a_tag_that_is_there_stays_or_refuses_or_moves() {
     let ended = ended.says(&["fixed:1` must not move", &first, &moved]);
     // The repository that has `kept:1` is left alone, its new tag too.
     assert_eq!((of("kept:1"), of("kept:3")), (Some(first.clone()), None));
-    assert!(ended.err.contains("kept:1` is kept") || report.0.to_string().contains("kept:1` is kept"), "{}", ended.err);
+    assert!(
+        ended.err.contains("kept:1` is kept") || report.0.to_string().contains("kept:1` is kept"),
+        "{}",
+        ended.err
+    );
     let status = project.run(&["status", "--format", "json"]).code(0);
     let status: serde_json::Value = serde_json::from_str(&status.out).unwrap();
     let of_cell = |name: &str| {

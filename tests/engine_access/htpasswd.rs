@@ -57,7 +57,8 @@ fn a_password_comes_from_the_environment_a_file_a_helper_or_a_configuration() {
                     &base64::engine::general_purpose::STANDARD,
                     format!("ann:{PASSWORD}"),
                 );
-                project.write("secret-config.json", &format!(r#"{{"auths":{{"{host}":{{"auth":"{auth}"}}}}}}"#));
+                project
+                    .write("secret-config.json", &format!(r#"{{"auths":{{"{host}":{{"auth":"{auth}"}}}}}}"#));
             }
         }
         let (ended, report) = project.build(&["--push"], 0);
@@ -82,7 +83,10 @@ fn what_is_missing_or_refused_is_said_without_the_secret() {
     project.set("REGISTRY_PASSWORD", "a-wrong-password");
     let refused = project.run(&["build", "--push"]).code(3).says(&["access denied", "401"]);
     assert_secret(&project, &[&refused.out, &refused.err], &["a-wrong-password"]);
-    assert_eq!(crane(&server.host, "ann", PASSWORD, &["digest", &format!("{}/acme/app:1", server.host)]), None);
+    assert_eq!(
+        crane(&server.host, "ann", PASSWORD, &["digest", &format!("{}/acme/app:1", server.host)]),
+        None
+    );
 }
 
 #[test]

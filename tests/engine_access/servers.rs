@@ -99,7 +99,8 @@ pub fn crane(host: &str, user: &str, password: &str, arguments: &[&str]) -> Opti
     let auth = base64::engine::general_purpose::STANDARD.encode(format!("{user}:{password}"));
     let config = serde_json::json!({ "auths": { host: { "auth": auth } } });
     std::fs::write(directory.path().join("config.json"), config.to_string()).unwrap();
-    let output = Command::new("crane").args(arguments).env("DOCKER_CONFIG", directory.path()).output().unwrap();
+    let output =
+        Command::new("crane").args(arguments).env("DOCKER_CONFIG", directory.path()).output().unwrap();
     output.status.success().then(|| String::from_utf8(output.stdout).unwrap().trim().to_owned())
 }
 

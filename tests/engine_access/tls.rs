@@ -9,8 +9,20 @@ fn with_certificate() -> Running {
     let own = ["-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem"];
     tool("openssl", path, &[&new[..], &own].concat());
     let leaf = [
-        "-CA", "ca.pem", "-CAkey", "ca.key", "-subj", "/CN=registry", "-keyout", "key.pem", "-out", "cert.pem",
-        "-addext", "subjectAltName=IP:127.0.0.1", "-addext", "basicConstraints=critical,CA:FALSE",
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-subj",
+        "/CN=registry",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+        "-addext",
+        "subjectAltName=IP:127.0.0.1",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
     ];
     tool("openssl", path, &[&new[..], &leaf].concat());
     registry(directory, "  tls: {certificate: $DIR/cert.pem, key: $DIR/key.pem}\n")

@@ -39,7 +39,11 @@ pub fn guarded(users: &'static [User]) -> Guarded {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().to_owned();
     let subject = ["-subj", "/CN=tokens", "-keyout", "key.pem", "-out", "cert.pem"];
-    tool("openssl", &path, &[&["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"][..], &subject].concat());
+    tool(
+        "openssl",
+        &path,
+        &[&["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"][..], &subject].concat(),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let realm = format!("http://{}/token", listener.local_addr().unwrap());
     let asked = Asked::default();
@@ -81,9 +85,12 @@ fn answer(mut stream: &TcpStream, users: &[User], keys: &Path, asked: &Asked) {
         false => target.split_once('?').unwrap_or_default().1.to_owned(),
     };
     let pairs: Vec<(String, String)> = url::form_urlencoded::parse(form.as_bytes()).into_owned().collect();
-    let all = |name: &str| pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone());
-    let pair = STANDARD.decode(basic).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
-    let refresh = all("refresh_token").next();
+    let all = |name: &str| -> Vec<String> {
+        pairs.iter().filter(|(key, _)| key == name).map(|(_, value)| value.clone()).collect()
+    };
+    let pair =
+        STANDARD.decode(basic).ok().and_then(|bytes| String::from_utf8(bytes).ok()).unwrap_or_default();
+    let refresh = all("refresh_token").into_iter().next();
     let is = |user: &&User| match &refresh {
         Some(token) => *token == format!("refresh-{}", user.password),
         None => pair == format!("{}:{}", user.name, user.password),
@@ -92,7 +99,7 @@ fn answer(mut stream: &TcpStream, users: &[User], keys: &Path, asked: &Asked) {
         None => ("401 Unauthorized", json!({ "details": format!("no such user: {pair}") })),
         Some(user) => {
             let scopes: Vec<String> =
-                all("scope").flat_map(|scope| scope.split(' ').map(str::to_owned).collect::<Vec<_>>()).collect();
+                all("scope").iter().flat_map(|scope| scope.split(' ').map(str::to_owned)).collect();
             asked.lock().unwrap().push((user.name.to_owned(), scopes.clone()));
             let access: Vec<Value> = scopes.iter().filter_map(|scope| granted(user, scope)).collect();
             let token = token(keys, user.name, &access);
@@ -110,7 +117,8 @@ fn granted(user: &User, scope: &str) -> Option<Value> {
     let mut parts = scope.splitn(3, ':');
     let (kind, name, actions) = (parts.next()?, parts.next()?, parts.next()?);
     let (_, may) = user.may.iter().find(|(front, _)| name.starts_with(front))?;
-    let actions: Vec<&str> = actions.split(',').filter(|action| may.split(',').any(|m| m == *action)).collect();
+    let actions: Vec<&str> =
+        actions.split(',').filter(|action| may.split(',').any(|m| m == *action)).collect();
     Some(json!({ "type": kind, "name": name, "actions": actions }))
 }
 

@@ -11,7 +11,8 @@ const OF_HOST: [&str; 5] = ["insecure", "requests_per_second", "concurrency", "c
 
 pub(super) fn registry(name: &Located<String>, fields: &Fields<'_>) -> RegistrySettings {
     let reader = fields.reader();
-    if let Some((host, _)) = name.value.split_once('/') {
+    // A malformed name has been reported.
+    if let Some((host, _)) = name.value.split_once('/').filter(|_| values::registry(&name.value).is_ok()) {
         for key in OF_HOST {
             if let Some(at) = fields.key_at(key) {
                 let message = format!("`{key}` is about the host `{host}`, not about a part of it");
@@ -27,7 +28,8 @@ pub(super) fn registry(name: &Located<String>, fields: &Fields<'_>) -> RegistryS
     let pull = access(name, fields, "pull");
     let create = fields.bool("create").unwrap_or(false);
     let lifecycle_policy = fields.plain("lifecycle_policy");
-    let is_ecr = matches!(credentials, Some(RegistryAccess::Ecr(_))) || values::ecr_host(&name.value).is_some();
+    let is_ecr =
+        matches!(credentials, Some(RegistryAccess::Ecr(_))) || values::ecr_host(&name.value).is_some();
     for key in ["create", "lifecycle_policy"] {
         if let Some(at) = fields.key_at(key).filter(|_| !is_ecr) {
             let message = format!("`{key}` is for Amazon ECR, which `{}` is not", name.value);
@@ -83,13 +85,12 @@ fn access(name: &Located<String>, fields: &Fields<'_>, key: &'static str) -> Opt
                 .label("`password` is missing here")
                 .help("add `password = { env = \"NAME\" }` or `password = { file = \"…\" }`"),
         ),
-        [] if WAYS.iter().all(|key| fields.lacks(key)) => reader.push(
-            Diagnostic::new("missing-key", fields.at(), "the credential says nothing")
-                .label("nobody")
-                .help(
-                    "write `username` and `password`, or one of `identity_token`, `helper`, `docker_config`, \
+        // An unknown key has been reported.
+        [] if WAYS.iter().all(|key| fields.lacks(key)) && fields.others().next().is_none() => reader.push(
+            Diagnostic::new("missing-key", fields.at(), "the credential says nothing").label("nobody").help(
+                "write `username` and `password`, or one of `identity_token`, `helper`, `docker_config`, \
                      `ecr` and `anonymous`",
-                ),
+            ),
         ),
         [("password", at)] if fields.lacks("username") => reader.push(
             Diagnostic::new("missing-key", *at, "the credential has a password but no user")
@@ -100,10 +101,14 @@ fn access(name: &Located<String>, fields: &Fields<'_>, key: &'static str) -> Opt
         [(first, at)] => {
             if let Some(user) = fields.key_at("username") {
                 reader.push(
-                    Diagnostic::new("exclusive-keys", user, format!("`username` is of no use with `{first}`"))
-                        .label("no password goes with it")
-                        .also(*at, "this is the credential")
-                        .help("remove it, or give a `password`"),
+                    Diagnostic::new(
+                        "exclusive-keys",
+                        user,
+                        format!("`username` is of no use with `{first}`"),
+                    )
+                    .label("no password goes with it")
+                    .also(*at, "this is the credential")
+                    .help("remove it, or give a `password`"),
                 );
             }
         }
@@ -144,12 +149,18 @@ fn ecr(name: &Located<String>, fields: &Fields<'_>) -> EcrSettings {
         );
     };
     match (&told, &account, &region) {
-        (Some((told, _)), Some(account), _) if account.value != *told => contradicts("account", account, told),
+        (Some((told, _)), Some(account), _) if account.value != *told => {
+            contradicts("account", account, told)
+        }
         (Some((_, told)), _, Some(region)) if region.value != *told => contradicts("region", region, told),
         (None, _, None) if fields.lacks("region") => reader.push(
-            Diagnostic::new("missing-key", fields.at(), format!("`{}` does not tell an AWS region", name.value))
-                .label("`region` is missing here")
-                .help("add `region = \"…\"`; a host `{account}.dkr.ecr.{region}.amazonaws.com` tells it"),
+            Diagnostic::new(
+                "missing-key",
+                fields.at(),
+                format!("`{}` does not tell an AWS region", name.value),
+            )
+            .label("`region` is missing here")
+            .help("add `region = \"…\"`; a host `{account}.dkr.ecr.{region}.amazonaws.com` tells it"),
         ),
         _ => {}
     }

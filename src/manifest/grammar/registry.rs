@@ -26,7 +26,11 @@ pub(in crate::manifest) static REGISTRY: Table = table(
         key("credentials", &ACCESS_KIND, "Who railyard is there; the longest prefix that has some counts."),
         key("pull", &ACCESS_KIND, "Who it is for reading, where that is somebody else."),
         EXISTING_TAGS,
-        key("create", &BOOL, "Whether ECR repositories that are missing are created when they are pushed to."),
+        key(
+            "create",
+            &BOOL,
+            "Whether ECR repositories that are missing are created when they are pushed to.",
+        ),
         key("lifecycle_policy", &TEXT, "A file with the lifecycle policy that ECR repositories get."),
     ],
 );
@@ -36,7 +40,11 @@ pub(in crate::manifest) static ACCESS: Table = table(
     "A credential: user and password, or one of the other keys.",
     &[
         key("username", &OPEN_TEXT, "The user's name, or where it comes from."),
-        key("password", &SECRET_KIND, "Where the password comes from: `{ env = \"…\" }` or `{ file = \"…\" }`."),
+        key(
+            "password",
+            &SECRET_KIND,
+            "Where the password comes from: `{ env = \"…\" }` or `{ file = \"…\" }`.",
+        ),
         key("identity_token", &SECRET_KIND, "Where an OAuth2 refresh token comes from, as ACR gives them."),
         key("helper", &Kind::Text("a name", None), "`NAME` of Docker's helper `docker-credential-NAME`."),
         key("docker_config", &TEXT, "A file like `~/.docker/config.json`."),

@@ -68,7 +68,11 @@ pub(in crate::manifest) static ROOT: Table = table(
         key("project", &Kind::Table(&PROJECT), "What is built and where it goes."),
         key("cache", &Kind::Table(&CACHE), "Where results of steps are shared between machines."),
         key("vars", &TEXT_MAP, "`{{ vars.NAME }}` in every template; `--var NAME=TEXT` overrides."),
-        key("registries", &Kind::Named(&REGISTRY), "Settings of a registry by its host, or of a part of it by `host/path`."),
+        key(
+            "registries",
+            &Kind::Named(&REGISTRY),
+            "Settings of a registry by its host, or of a part of it by `host/path`.",
+        ),
         key("limits", &Kind::Table(&LIMITS), "Limits of a run, and defaults of its container steps."),
         key("axes", &Kind::Named(&AXIS), "Dimensions of the matrix."),
         key("tools", &Kind::Named(&TOOL), "Versioned downloads that layers name."),

@@ -81,7 +81,9 @@ pub(in crate::manifest) fn aws_endpoint(text: &str) -> Result<String, Fault> {
         Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
         None => false,
     };
-    let fits = |url: url::Url| url.has_host() && (url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url));
+    let fits = |url: url::Url| {
+        url.has_host() && (url.scheme() == "https" || url.scheme() == "http" && is_loopback(&url))
+    };
     if url::Url::parse(text).is_ok_and(fits) {
         return Ok(text.to_owned());
     }

@@ -38,8 +38,7 @@ pub(super) async fn keys(
     }
     if let (Some(file), Some(role)) = (get("AWS_WEB_IDENTITY_TOKEN_FILE"), get("AWS_ROLE_ARN")) {
         let path = PathBuf::from(file);
-        let token =
-            std::fs::read_to_string(&path).map_err(|error| RegistryErrorKind::file(&path, error))?;
+        let token = std::fs::read_to_string(&path).map_err(|error| RegistryErrorKind::file(&path, error))?;
         let endpoint = access.and_then(|access| access.endpoint.as_deref());
         let token = Secret::new(token.trim());
         return sts::assume_with_web_identity(aws, region, endpoint, &role, &token).await.map(Some);
@@ -158,7 +157,9 @@ async fn instance(aws: &Aws<'_>) -> Option<Keys> {
     let url = |path: &str| base.join(path).ok();
     let asked = aws.transport.direct(Method::PUT, url("/latest/api/token")?).ok()?;
     let token = text(aws, asked.header("x-aws-ec2-metadata-token-ttl-seconds", "60")).await?;
-    let get = |url: Url| Some(aws.transport.direct(Method::GET, url).ok()?.header("x-aws-ec2-metadata-token", &token));
+    let get = |url: Url| {
+        Some(aws.transport.direct(Method::GET, url).ok()?.header("x-aws-ec2-metadata-token", &token))
+    };
     let roles = "/latest/meta-data/iam/security-credentials/";
     let role = text(aws, get(url(roles)?)?).await?;
     let role = role.lines().next()?.trim();
@@ -191,7 +192,9 @@ mod tests {
     #[test]
     fn containers_are_asked_at_their_own_addresses_only() {
         let is = |text: &str| is_of_containers(&Url::parse(text).unwrap());
-        assert!(is("http://169.254.170.2/v2") && is("http://169.254.170.23/v1") && is("http://[fd00:ec2::23]/v1"));
+        assert!(
+            is("http://169.254.170.2/v2") && is("http://169.254.170.23/v1") && is("http://[fd00:ec2::23]/v1")
+        );
         assert!(!is("http://169.254.170.3/") && !is("http://example.com/"));
     }
 }

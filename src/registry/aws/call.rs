@@ -1,7 +1,7 @@
 //! One request to an AWS service and its answer.
 
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde::Deserialize;
+use serde_json::Value;
 use url::Url;
 
 use super::sign::{Unsigned, sign};
@@ -125,17 +125,11 @@ fn secret_header(
 
 /// Code and message of an error, in JSON or XML.
 fn error(text: &str) -> (String, String) {
-    #[derive(Deserialize)]
-    struct Document {
-        #[serde(rename = "__type", default)]
-        code: String,
-        #[serde(default, alias = "Message")]
-        message: String,
-    }
-    if let Ok(document) = serde_json::from_str::<Document>(text) {
-        let code = document.code.rsplit('#').next().unwrap_or_default();
-        let code = if code.is_empty() { "error" } else { code };
-        return (code.to_owned(), document.message);
+    if let Ok(document) = serde_json::from_str::<Value>(text) {
+        // Some answers have both spellings of a name.
+        let text = |names: [&str; 2]| names.into_iter().find_map(|name| document.get(name)?.as_str());
+        let code = text(["__type", "code"]).and_then(|code| code.rsplit('#').next()).unwrap_or("error");
+        return (code.to_owned(), text(["message", "Message"]).unwrap_or("no reason given").to_owned());
     }
     let code = element(text, "Code").unwrap_or("error").to_owned();
     (code, element(text, "Message").unwrap_or("no reason given").to_owned())
@@ -153,7 +147,7 @@ mod tests {
 
     #[test]
     fn errors_are_read_in_both_forms() {
-        let json = r#"{"__type":"com.amazonaws.ecr#RepositoryNotFoundException","message":"no such"}"#;
+        let json = r#"{"__type":"com.amazonaws.ecr#RepositoryNotFoundException","message":"no such","Message":"no such"}"#;
         assert_eq!(error(json), ("RepositoryNotFoundException".to_owned(), "no such".to_owned()));
         let xml = "<ErrorResponse><Error><Code>AccessDenied</Code><Message>not you</Message></Error></ErrorResponse>";
         assert_eq!(error(xml), ("AccessDenied".to_owned(), "not you".to_owned()));

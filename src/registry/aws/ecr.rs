@@ -43,7 +43,9 @@ impl EcrHost {
         let account = access.and_then(|access| access.account.clone());
         let region = access.and_then(|access| access.region.clone());
         let region = region.or_else(|| told.as_ref().map(|told| told.region.clone())).ok_or_else(|| {
-            RegistryErrorKind::Denied(format!("`{host}` does not tell an AWS region; set `region` under `ecr`"))
+            RegistryErrorKind::Denied(format!(
+                "`{host}` does not tell an AWS region; set `region` under `ecr`"
+            ))
         })?;
         let account = account.or_else(|| told.and_then(|told| told.account));
         Ok(Self { host: host.to_owned(), account, region })
@@ -130,8 +132,8 @@ pub(super) async fn prepare(
             Ok(_) => {}
             Err(refused) if refused.code == "RepositoryNotFoundException" => {
                 let mutability = if creation.immutable { "IMMUTABLE" } else { "MUTABLE" };
-                let wanted = place
-                    .about(json!({ "repositoryName": repository, "imageTagMutability": mutability }));
+                let wanted =
+                    place.about(json!({ "repositoryName": repository, "imageTagMutability": mutability }));
                 match place.ask(aws, access, keys, "CreateRepository", wanted).await {
                     Ok(_) => {}
                     // Somebody else was faster.
@@ -143,8 +145,7 @@ pub(super) async fn prepare(
         }
     }
     if let Some(path) = &creation.lifecycle_policy {
-        let policy =
-            std::fs::read_to_string(path).map_err(|error| RegistryErrorKind::file(path, error))?;
+        let policy = std::fs::read_to_string(path).map_err(|error| RegistryErrorKind::file(path, error))?;
         let wanted = place.about(json!({ "repositoryName": repository, "lifecyclePolicyText": policy }));
         let put = place.ask(aws, access, keys, "PutLifecyclePolicy", wanted).await;
         put.map_err(|refused| refused.kind)?;
@@ -166,7 +167,8 @@ mod tests {
         assert_eq!(parsed(china), want("123456789012", "cn-north-1"));
         let fips = "123456789012.dkr.ecr-fips.us-gov-west-1.amazonaws.com";
         assert_eq!(parsed(fips), want("123456789012", "us-gov-west-1"));
-        for other in ["public.ecr.aws", "12345.dkr.ecr.us-east-1.amazonaws.com", "a.dkr.ecr.b.amazonaws.com"] {
+        for other in ["public.ecr.aws", "12345.dkr.ecr.us-east-1.amazonaws.com", "a.dkr.ecr.b.amazonaws.com"]
+        {
             assert_eq!(parsed(other), None, "{other}");
         }
         assert_eq!(EcrHost::domain("cn-north-1"), "amazonaws.com.cn");

@@ -22,7 +22,8 @@ pub(super) struct Unsigned<'a> {
 /// The headers to add to the request.
 pub(super) fn sign(request: &Unsigned<'_>, keys: &Keys) -> Vec<(&'static str, String)> {
     let mut added = vec![("x-amz-date", request.time.to_owned())];
-    added.extend(keys.session_token.as_ref().map(|token| ("x-amz-security-token", token.expose().to_owned())));
+    added
+        .extend(keys.session_token.as_ref().map(|token| ("x-amz-security-token", token.expose().to_owned())));
     let mut signed: Vec<(&str, String)> = request.headers.to_vec();
     signed.push(("host", authority(request.url)));
     signed.extend(added.iter().cloned());
