@@ -167,6 +167,9 @@ fn wrong_type(
         );
         return;
     }
+    if let (Kind::Table(Table { name: "access", .. }), DeValue::String(_)) = (kind, value.get_ref()) {
+        reader.hide(at);
+    }
     if let (Kind::Table(Table { name: "secret", .. }), DeValue::String(_)) = (kind, value.get_ref()) {
         reader.hide(at);
         reader.push(

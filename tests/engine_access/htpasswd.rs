@@ -1,5 +1,7 @@
 //! A registry with passwords: who railyard is, by environment, file, helper and configuration.
 
+use super::project::engine::engines;
+use super::project::registry::small_base;
 use super::servers::{assert_secret, crane, htpasswd, project};
 
 const MANIFEST: &str = r#"
@@ -105,4 +107,25 @@ fn an_account_of_one_repository_is_not_that_of_another() {
     project.set("BOB", "hunter23-of-bob");
     project.push(&[]);
     assert!(crane(host, "bob", "hunter23-of-bob", &["digest", &format!("{host}/acme/app:1")]).is_some());
+}
+
+#[test]
+fn engines_pull_with_the_account_of_the_repository() {
+    let server = htpasswd(&[("ann", PASSWORD)]);
+    for engine in engines() {
+        let credentials = r#"{ username = "ann", password = { env = "ANN" } }"#;
+        let checked = manifest(&server.host, credentials)
+            .replace("\"scratch\"", &format!("\"{}\"\nchecks = [\"smoke\"]", small_base()))
+            + "[checks.smoke]\nscript = \"cat /text\"\nexpect = \"hello\"\n";
+        let mut project = project(&checked);
+        project.engine = engine.clone();
+        project.set("ANN", PASSWORD);
+        let (ended, report) = project.build(&["--push"], 0);
+        assert_eq!(report.0["cells"][0]["outcome"], "built", "{}", ended.err);
+        assert_secret(&project, &[&ended.out, &ended.err], &[PASSWORD]);
+        let deleted = format!("{}/acme/app:1", server.host);
+        assert!(
+            crane(&server.host, "ann", PASSWORD, &["delete", &deleted]).is_some() || engines().len() == 1
+        );
+    }
 }

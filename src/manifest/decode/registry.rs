@@ -237,7 +237,7 @@ pub(super) fn version_tags(fields: &Fields<'_>) -> Option<Vec<VersionTag>> {
             }),
             Some(table) => Some(VersionTag {
                 at,
-                version: table.template("version", values::version_tag)?,
+                version: table.needed("version", values::version_tag),
                 prefix: table.template("prefix", values::anything),
                 suffix: table.template("suffix", values::anything),
             }),
