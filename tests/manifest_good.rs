@@ -5,8 +5,9 @@
 use std::time::Duration;
 
 use railyard::manifest::{
-    self, ArchiveFormat, Attribute, Chmod, Copy, FileKind, FoundVersion, ImageSource, LayerContent, Manifest,
-    Network, Owner, Part, Sources, Template, VersionSource,
+    self, AccessText, ArchiveFormat, Attribute, Chmod, Copy, ExistingTags, FileKind, FoundVersion,
+    ImageSource, LayerContent, Manifest, Network, Owner, Part, RegistryAccess, Sources, Template,
+    VersionSource,
 };
 
 fn read(path: &str) -> String {
@@ -48,6 +49,19 @@ fn settings() {
     assert!(local.insecure);
     assert_eq!((local.requests_per_second, local.concurrency), (Some(2.5), Some(4)));
     assert_eq!(manifest.registries["public.ecr.aws"].requests_per_second, Some(1.0));
+    let account = &manifest.registries["012345678901.dkr.ecr.eu-central-1.amazonaws.com"];
+    assert!(account.create && account.lifecycle_policy.is_some() && account.pull.is_some());
+    assert_eq!(account.existing_tags.as_ref().unwrap().value, ExistingTags::Refuse);
+    let Some(RegistryAccess::Ecr(ecr)) = &account.credentials else { panic!("{account:?}") };
+    assert_eq!(ecr.account.as_deref(), Some("012345678901"));
+    assert_eq!(ecr.external_id, Some(AccessText::Environment("EXTERNAL_ID".into())));
+    let team = &manifest.registries["registry.example.com/team"];
+    assert!(matches!(team.credentials, Some(RegistryAccess::IdentityToken(AccessText::Environment(_)))));
+    assert!(matches!(team.pull, Some(RegistryAccess::DockerConfig(_))));
+    assert_eq!(texts(&manifest.project.destinations), ["registry.example.com/{{ vars.mirror }}"]);
+    let derived = named(&manifest.images, "derived", |i| &i.id.value);
+    assert_eq!(derived.version_tags.len(), 2);
+    assert_eq!(texts(derived.destinations.as_ref().unwrap()), ["...", "{{ vars.registry }}/derived"]);
     let limits = manifest.limits;
     assert_eq!((limits.containers, limits.transfers, limits.cpu), (Some(2), Some(8), Some(2)));
     assert_eq!(limits.step.memory, Some(4 << 30));

@@ -353,12 +353,12 @@ async fn a_manifest_put_survives_server_errors_but_not_for_ever() {
 #[tokio::test]
 async fn lasting_refusals_are_not_repeated() {
     let server = Server::start(|_, _| {
-        Reply::new(400).body(r#"{"errors":[{"code":"TAG_INVALID","message":"tag is immutable"}]}"#)
+        Reply::new(400).body(r#"{"errors":[{"code":"MANIFEST_INVALID","message":"no config"}]}"#)
     })
     .await;
     let put = Bytes::from_static(DOCUMENT);
     let error = server.anonymous().put_manifest(&server.tag(), MEDIA_MANIFEST, put).await.unwrap_err();
-    assert!(error.to_string().ends_with("the registry answered 400: TAG_INVALID: tag is immutable"));
+    assert!(error.to_string().ends_with("the registry answered 400: MANIFEST_INVALID: no config"));
     assert_eq!(server.lines().len(), 1);
 }
 
@@ -721,4 +721,25 @@ async fn a_registry_with_a_rate_limit_is_worked_more_slowly() {
     let all = futures_util::future::join_all((0..60).map(|_| client.head(&tag))).await;
     let failed = all.iter().filter(|found| found.is_err()).count();
     assert_eq!(failed, 0, "after {:?} and {} requests", start.elapsed(), server.lines().len());
+}
+
+/// ECR's answer where tags of a repository are immutable, whatever the tag has.
+#[tokio::test]
+async fn an_immutable_tag_with_the_same_digest_is_success_and_with_another_one_a_refusal() {
+    let server = Server::start(|request, _| match request.method.as_str() {
+        "PUT" => Reply::new(400).body(
+            r#"{"errors":[{"code":"TAG_INVALID","message":"The image tag 'v1' already exists in the 'a/b' repository and cannot be overwritten because the tag is immutable."}]}"#,
+        ),
+        _ => manifest(),
+    })
+    .await;
+    let client = server.anonymous();
+    let (has, same) = client.manifest(&server.tag()).await.unwrap().unwrap();
+    client.put_manifest(&server.tag(), MEDIA_MANIFEST, same).await.unwrap();
+    let other = Bytes::from_static(br#"{"schemaVersion":2,"layers":[]}"#);
+    let error = client.put_manifest(&server.tag(), MEDIA_MANIFEST, other.clone()).await.unwrap_err();
+    let wanted = Digest::of(&other);
+    assert!(matches!(error.kind, RegistryErrorKind::Immutable { .. }), "{error}");
+    assert!(error.to_string().contains(&has.digest.to_string()), "{error}");
+    assert!(error.to_string().contains(&wanted.to_string()), "{error}");
 }

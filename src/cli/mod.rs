@@ -1,5 +1,6 @@
 //! The command line: clap, files and environment, wiring. Decides nothing about images.
 
+mod access;
 mod build;
 mod delegate;
 mod exit;

@@ -69,7 +69,7 @@ pub async fn look_up(
     directory: &Path,
     queries: &[Query],
 ) -> Result<BTreeMap<String, LockedVersions>, Exit> {
-    let (registry, credentials) = registry(manifest);
+    let (registry, credentials) = registry(manifest, directory);
     let discoverer = Discoverer {
         registry,
         engine: Arc::new(DockerEngine::connect(None)),

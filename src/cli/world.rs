@@ -1,15 +1,16 @@
 //! Everything that talks to the outside, wired once.
 
+use std::path::Path;
 use std::sync::Arc;
 
-use super::ProjectArguments;
 use super::exit::{Exit, say};
 use super::load::{Project, write_lock};
 use super::settings::store_path;
+use super::{ProjectArguments, access};
 use crate::engine::{DockerEngine, Engine, PullCredentials};
 use crate::manifest::Manifest;
 use crate::plan::Plan;
-use crate::registry::{Credential, Credentials, HostSettings, HttpRegistry, Registry, RegistryOptions};
+use crate::registry::{Credential, Credentials, HttpRegistry, Registry, RegistryOptions};
 use crate::run::{
     Blobs, Cache, CredentialLookup, Downloads, External, Freshness, Images, Knowledge, Pinner, Provenances,
     Sources, force_patterns,
@@ -41,7 +42,8 @@ pub struct World {
 pub fn world(arguments: &ProjectArguments, manifest: &Manifest) -> Result<World, Exit> {
     let environment = |e: &dyn std::fmt::Display| Exit::Environment(format!("error: {e}"));
     let store = Arc::new(Store::open(&store_path(arguments)?).map_err(|e| environment(&e))?);
-    let (registry, credentials) = registry(manifest);
+    let directory = arguments.file.parent().unwrap_or(Path::new(""));
+    let (registry, credentials) = registry(manifest, directory);
     let engine: Arc<dyn Engine> = Arc::new(DockerEngine::connect(None));
     let blobs = Arc::new(Blobs::new(store.clone(), registry.clone()));
     let platform = manifest.project.platform.clone();
@@ -50,19 +52,12 @@ pub fn world(arguments: &ProjectArguments, manifest: &Manifest) -> Result<World,
     Ok(World { store, registry, engine, blobs, images, downloads, credentials })
 }
 
-/// The registry client of a manifest's settings, and its credentials for an engine.
-pub fn registry(manifest: &Manifest) -> (Arc<dyn Registry>, CredentialLookup) {
-    let settings = manifest.registries.iter().map(|(host, s)| {
-        let settings = HostSettings {
-            insecure: s.insecure,
-            requests_per_second: s.requests_per_second,
-            concurrency: s.concurrency,
-        };
-        (host.clone(), settings)
-    });
+/// The registry client of a manifest's settings, and its credentials for an engine. Files are relative
+/// to `directory`, the manifest's.
+pub fn registry(manifest: &Manifest, directory: &Path) -> (Arc<dyn Registry>, CredentialLookup) {
     let options = RegistryOptions {
-        settings: settings.collect(),
-        credentials: Credentials::docker(),
+        settings: access::host_settings(manifest, directory),
+        credentials: Credentials::docker().with_rules(access::rules(manifest, directory)),
         ..RegistryOptions::default()
     };
     let http = Arc::new(HttpRegistry::new(options));

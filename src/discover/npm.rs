@@ -73,7 +73,7 @@ impl Discoverer {
             };
             DiscoverError::new(format!("npm is not installed here, and `{image}`: {error}"), help)
         };
-        let credentials = (self.credentials)(image.name.registry.clone()).await;
+        let credentials = (self.credentials)(image.name.to_string()).await;
         let pinned = self.pinned(image).await?;
         let id = self.engine.pull(&pinned, &self.platform, credentials).await.map_err(failed)?;
         let said: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -114,6 +114,9 @@ fn extend(mut parent: RawImage, child: &RawImage) -> RawImage {
         axes: child.axes.or(parent.axes),
         name: child.name.or(parent.name),
         tags: child.tags.or(parent.tags),
+        version_tags: child.version_tags.or(parent.version_tags),
+        destinations: splice_destinations(parent.destinations, child.destinations),
+        existing_tags: child.existing_tags.or(parent.existing_tags),
         base: child.base.or(parent.base),
         dockerfile: child.dockerfile.or(parent.dockerfile),
         foreign: child.foreign.into_iter().chain(parent.foreign).collect(),
@@ -151,6 +154,15 @@ fn splice(
             .flat_map(|name| if name.value == INHERITED { parent.clone() } else { vec![name] })
             .collect(),
     )
+}
+
+/// As [`splice`]; where the parent has no list, `"..."` goes on to stand for the project's.
+fn splice_destinations(parent: Option<Vec<Template>>, child: Option<Vec<Template>>) -> Option<Vec<Template>> {
+    let (Some(child), Some(parent)) = (&child, &parent) else { return child.or(parent) };
+    let place = |prefix: &Template| {
+        if prefix.text == INHERITED { parent.clone() } else { vec![prefix.clone()] }
+    };
+    Some(child.iter().flat_map(place).collect())
 }
 
 /// Both, in the parent's order; the child's value wins.
@@ -199,7 +211,8 @@ fn finish(id: &Located<String>, whole: RawImage, broken: bool, problems: &mut Di
         (ImageSource::Scratch, id.at)
     });
     let tags = whole.tags.unwrap_or_default();
-    if push && tags.is_empty() && !broken {
+    let version_tags = whole.version_tags.unwrap_or_default();
+    if push && tags.is_empty() && version_tags.is_empty() && !broken {
         problems
             .push(missing("tags", "add `tags = [\"…\"]`, or `push = false` where only other images use it"));
     }
@@ -221,6 +234,9 @@ fn finish(id: &Located<String>, whole: RawImage, broken: bool, problems: &mut Di
         axes: whole.axes.unwrap_or_default(),
         name,
         tags,
+        version_tags,
+        destinations: whole.destinations,
+        existing_tags: whole.existing_tags,
         base,
         base_at,
         dockerfile: whole.dockerfile,

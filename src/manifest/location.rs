@@ -69,6 +69,21 @@ impl Sources {
         &self.files[usize::from(file.0)].1
     }
 
+    /// Makes a text between quotes unreadable, so that no diagnostic shows it.
+    pub(super) fn mask(&mut self, at: Location) {
+        let text = &mut self.files[usize::from(at.file.0)].1;
+        let Some(part) = text.get(at.range()) else { return };
+        let masked: String = part
+            .chars()
+            .map(|c| match c {
+                '"' | '\'' | '\n' | '\r' => c.to_string(),
+                // As many bytes as before: places stay what they are.
+                other => "*".repeat(other.len_utf8()),
+            })
+            .collect();
+        text.replace_range(at.range(), &masked);
+    }
+
     /// Line and column of a location's start, both from 1; the column counts characters.
     pub fn line_column(&self, at: Location) -> (usize, usize) {
         let text = self.text(at.file);

@@ -2,6 +2,7 @@
 //!
 //! Reads no file and renders no template: [`crate::matrix`] does the latter.
 
+mod access;
 mod check;
 mod codes;
 mod decode;
@@ -21,6 +22,7 @@ mod shape;
 mod template;
 mod values;
 
+pub use access::{AccessText, EcrSettings, ExistingTags, RegistryAccess, TagRule, VersionTag};
 pub use codes::CODES;
 pub use diagnostic::{Diagnostic, Diagnostics, Label};
 pub use location::{FileId, Located, Location, Sources};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use semver::VersionReq;
 
-use super::{Located, Location, Sources};
+use super::{Located, Location, RegistryAccess, Sources, TagRule, VersionTag};
 use crate::oci::{Digest, Platform};
 
 /// A text that may hold `{{ … }}`; rendered once per distinct set of axis values it mentions.
@@ -63,19 +63,35 @@ pub struct Project {
     pub name: Located<String>,
     /// Push prefix (registry and path), may use `vars`; an image's repository is `{repository}/{name}`.
     pub repository: Option<Template>,
+    /// Further push prefixes, which may use `vars`.
+    pub destinations: Vec<Template>,
     /// The one platform that is built; `linux/amd64` unless written.
     pub platform: Platform,
 }
 
-/// `[registries."host"]`.
+/// `[registries."host"]` or `[registries."host/path"]`.
 #[derive(Debug, Clone, Default)]
 pub struct RegistrySettings {
-    /// Plain HTTP, or TLS without verification; loopback needs no mark.
+    /// Plain HTTP; loopback needs no mark.
     pub insecure: bool,
     /// Requests a second, at most.
     pub requests_per_second: Option<f64>,
     /// Concurrent requests, at most.
     pub concurrency: Option<usize>,
+    /// A PEM file with authorities of certificates, relative to the manifest.
+    pub ca: Option<String>,
+    /// Whether any certificate is taken.
+    pub skip_tls_verify: bool,
+    /// Who railyard is there.
+    pub credentials: Option<RegistryAccess>,
+    /// Who railyard is there for reading, where that differs.
+    pub pull: Option<RegistryAccess>,
+    /// What happens to tags that are there.
+    pub existing_tags: Option<TagRule>,
+    /// Whether missing ECR repositories are created.
+    pub create: bool,
+    /// A file with a lifecycle policy for ECR repositories, relative to the manifest.
+    pub lifecycle_policy: Option<String>,
 }
 
 /// `[limits]`; of `memory`, `cpus`, `timeout` and `network` a step's own value wins.
@@ -463,8 +479,14 @@ pub struct Image {
     pub axes: Vec<Located<String>>,
     /// Last part of the repository; the id unless set.
     pub name: Template,
-    /// Its tags; at least one when it is pushed.
+    /// Its tags; at least one of these or `version_tags` when it is pushed.
     pub tags: Vec<Template>,
+    /// Versions that become tags.
+    pub version_tags: Vec<VersionTag>,
+    /// Push prefixes instead of the project's, for which `...` stands.
+    pub destinations: Option<Vec<Template>>,
+    /// What happens to tags that are there, over what registries say.
+    pub existing_tags: Option<TagRule>,
     /// What it is built on.
     pub base: ImageSource,
     /// Where `base` stands.

@@ -21,6 +21,7 @@ pub fn parse(sources: Sources) -> Result<Manifest, (Sources, Diagnostics)> {
     let mut problems = Diagnostics::default();
     let mut documents = Vec::new();
     let mut is_toml = true;
+    let mut secrets = Vec::new();
     for file in sources.ids() {
         let reader = Reader::new(file, sources.text(file));
         let (table, errors) = DeTable::parse_recoverable(reader.text());
@@ -34,12 +35,15 @@ pub fn parse(sources: Sources) -> Result<Manifest, (Sources, Diagnostics)> {
                 reader.push(toml_syntax(&reader, &error));
             }
         }
+        secrets.extend(reader.secrets());
         problems.0.extend(reader.finish());
     }
     if !is_toml {
         problems.sort();
         return Err((sources, problems));
     }
+    let mut sources = sources;
+    secrets.into_iter().for_each(|at| sources.mask(at));
     let manifest = assemble(sources, documents, &mut problems);
     problems.sort();
     if problems.is_empty() { Ok(manifest) } else { Err((manifest.sources, problems)) }
@@ -144,7 +148,12 @@ fn assemble(sources: Sources, documents: Vec<(FileId, Document)>, problems: &mut
                 .label("`[project]` is missing here")
                 .help("add `[project]` with a `name`, e.g. `name = \"acme-images\"`"),
         );
-        Project { name: Located::new(String::new(), at), repository: None, platform: Platform::linux_amd64() }
+        Project {
+            name: Located::new(String::new(), at),
+            repository: None,
+            destinations: Vec::new(),
+            platform: Platform::linux_amd64(),
+        }
     });
     let mut unsure = BTreeSet::new();
     let images = inherit::images(&merged.images, &mut unsure, problems);

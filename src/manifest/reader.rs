@@ -26,6 +26,7 @@ pub(super) struct Reader<'s> {
     text: &'s str,
     environment: Environment<'static>,
     problems: RefCell<Vec<Diagnostic>>,
+    secrets: RefCell<Vec<Location>>,
     muted: Cell<bool>,
 }
 
@@ -34,7 +35,14 @@ impl<'s> Reader<'s> {
     pub(super) fn new(file: FileId, text: &'s str) -> Self {
         let mut environment = Environment::empty();
         environment.set_debug(true);
-        Self { file, text, environment, problems: RefCell::default(), muted: Cell::new(false) }
+        Self {
+            file,
+            text,
+            environment,
+            problems: RefCell::default(),
+            secrets: RefCell::default(),
+            muted: Cell::new(false),
+        }
     }
 
     /// The file.
@@ -52,6 +60,16 @@ impl<'s> Reader<'s> {
         if !self.muted.get() {
             self.problems.borrow_mut().push(problem);
         }
+    }
+
+    /// Notes a text that no message may show.
+    pub(super) fn hide(&self, at: Location) {
+        self.secrets.borrow_mut().push(at);
+    }
+
+    /// The texts that no message may show.
+    pub(super) fn secrets(&self) -> Vec<Location> {
+        self.secrets.take()
     }
 
     /// Whether what is read has been reported as a whole.

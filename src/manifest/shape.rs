@@ -24,6 +24,9 @@ fn check_table(reader: &Reader<'_>, table: &DeTable<'_>, at: Location, spec: &'s
             (Some(known), _) => check_value(reader, value, known.kind, &inner, known.doc, name),
             (None, Some(kind)) => check_value(reader, value, kind, &inner, spec.doc, name),
             (None, None) => {
+                if matches!(spec.name, "access" | "secret") && value.get_ref().is_str() {
+                    reader.hide(reader.at(&value.span()));
+                }
                 let place = if path.is_empty() { "the manifest".to_owned() } else { format!("`{path}`") };
                 let keys = spec.keys.iter().map(|key| key.name);
                 let help = super::decode::dockerfile_help(spec.name, name).map(str::to_owned);
@@ -162,6 +165,21 @@ fn wrong_type(
             )
             .label("a list of platforms")
             .help("write one, e.g. `platform = \"linux/amd64\"`, and a manifest for each platform"),
+        );
+        return;
+    }
+    if let (Kind::Table(Table { name: "access", .. }), DeValue::String(_)) = (kind, value.get_ref()) {
+        reader.hide(at);
+    }
+    if let (Kind::Table(Table { name: "secret", .. }), DeValue::String(_)) = (kind, value.get_ref()) {
+        reader.hide(at);
+        reader.push(
+            Diagnostic::new("literal-secret", at, format!("`{path}` stands in the manifest as it is"))
+                .label("a secret that everybody can read")
+                .help(format!(
+                    "write `{key} = {{ env = \"NAME\" }}` or `{key} = {{ file = \"…\" }}`, and change the secret \
+                     if this file was shared"
+                )),
         );
         return;
     }

@@ -7,7 +7,9 @@ use serde::Serialize;
 
 use super::recipe::ConcreteDockerfile;
 use super::stamp::StampedTag;
-use crate::manifest::{ArchiveFormat, Chmod, FileKind, Location, Owner, SizeBudget, StepLimits};
+use crate::manifest::{
+    ArchiveFormat, Chmod, ExistingTags, FileKind, Location, Owner, SizeBudget, StepLimits,
+};
 use crate::oci::{Digest, Platform, Reference, RepositoryName};
 
 /// Everything to build, rendered.
@@ -59,8 +61,10 @@ pub struct Cell {
     pub image: Arc<str>,
     /// Axis and value, in the image's order of axes.
     pub coordinates: Vec<(Arc<str>, Arc<str>)>,
-    /// Repository and tags; empty when the cell is not pushed.
+    /// Repositories and tags: of the first destination, then of the others.
     pub references: Vec<Reference>,
+    /// What is done with each of them.
+    pub tags: Vec<TagUse>,
     /// Tags with the time of the run that writes them.
     pub stamped: Vec<StampedTag>,
     /// Whether the image is meant to be pushed (`push = false` otherwise).
@@ -100,6 +104,15 @@ impl Cell {
         }
         repositories
     }
+}
+
+/// What is done with a tag.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TagUse {
+    /// What happens where it is there and has another image.
+    pub existing: ExistingTags,
+    /// Whether it was shortened from a version, and moves with every new one.
+    pub floating: bool,
 }
 
 /// An image to take from, run in or build on.

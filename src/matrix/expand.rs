@@ -10,12 +10,13 @@ use super::cell::*;
 use super::product::{OwnedPoint, cell_name, coordinates, points};
 use super::recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName};
 use super::rules;
-use super::stamp::{StampedTag, fill_timestamp, mentions_timestamp};
+use super::stamp::{SHOWN_TIMESTAMP, StampedTag, fill_timestamp, mentions_timestamp};
+use super::tags::{ExistingRules, Tag, Written, parse_version, settle, shortened};
 use super::template::{ABSENT, Failed, Point, Renderer, did_you_mean, environment};
 use crate::manifest::{
-    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, DockerfileBuild, Download, Image,
-    ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, Tool, ToolUse,
-    parse_sha256,
+    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, DockerfileBuild, Download, ExistingTags,
+    Image, ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, Tool,
+    ToolUse, VersionTag, parse_sha256,
 };
 use crate::oci::{Reference, RepositoryName};
 
@@ -89,6 +90,20 @@ struct Expansion<'m> {
     malformed: BTreeMap<(Location, &'static str), (Diagnostic, Vec<String>)>,
     /// Tags that have been reported as repeated.
     repeated: HashSet<Location>,
+    /// Floating tags that have been reported.
+    floating: HashSet<Location>,
+    /// What registries say of tags that are there.
+    existing: ExistingRules<'m>,
+    /// Of the references of the last cell.
+    written: Written,
+}
+
+/// Where the images of a project go.
+struct Destinations {
+    /// Front parts of repositories, and where they are written.
+    prefixes: Result<Vec<(Arc<str>, Location)>, Failed>,
+    /// Whether they are given from outside, and images have no say.
+    overridden: bool,
 }
 
 impl<'m> Expansion<'m> {
@@ -110,6 +125,9 @@ impl<'m> Expansion<'m> {
             dockerfile_of: HashMap::new(),
             malformed: BTreeMap::new(),
             repeated: HashSet::new(),
+            floating: HashSet::new(),
+            existing: ExistingRules::new(manifest),
+            written: Written::default(),
         }
     }
 
@@ -158,23 +176,24 @@ impl<'m> Expansion<'m> {
                 all.push((position, point));
             }
         }
-        let prefix = self.repository(overrides);
-        let named = prefix.is_ok();
+        let destinations = self.destinations(overrides);
+        let named = destinations.prefixes.is_ok();
         let cache = manifest.cache.as_ref().and_then(|template| {
             let text = self.renderer.render(template, &[], &[]).ok()?;
             self.parse::<RepositoryName>(&text, template, "malformed-repository").ok()
         });
         let mut cells = Vec::with_capacity(all.len());
-        let mut tags = Vec::with_capacity(all.len());
+        let mut written = Vec::with_capacity(all.len());
         for (position, point) in &all {
-            if let Ok((cell, places)) = self.cell(*position, point, &prefix) {
+            if let Ok(cell) = self.cell(*position, point, &destinations) {
                 cells.push(cell);
-                tags.push(places);
+                written.push(std::mem::take(&mut self.written));
             }
         }
+        settle(&mut cells, &mut written);
         let complete = cells.len() == all.len();
         self.report_malformed();
-        self.duplicates(&cells, &tags);
+        self.duplicates(&cells, &written);
         let places: Vec<_> = all.iter().map(|(image, point)| (*image, point.as_slice())).collect();
         let warnings = rules::judge(manifest, &mut self.renderer, &places);
         (complete && named).then(|| Matrix {
@@ -188,10 +207,11 @@ impl<'m> Expansion<'m> {
         })
     }
 
-    fn repository(&mut self, overrides: &Overrides) -> Result<Option<String>, Failed> {
+    /// Where the images of the project go.
+    fn destinations(&mut self, overrides: &Overrides) -> Destinations {
         if let Some(text) = &overrides.repository {
-            return match RepositoryName::from_str(text) {
-                Ok(_) => Ok(Some(text.clone())),
+            let prefixes = match RepositoryName::from_str(text) {
+                Ok(_) => Ok(vec![(text.as_str().into(), Location::default())]),
                 Err(error) => Err(self.error(Diagnostic {
                     code: "malformed-repository",
                     message: format!("the repository given from outside cannot be used: {error}"),
@@ -199,14 +219,22 @@ impl<'m> Expansion<'m> {
                     help: Some("give a registry and a path, e.g. `localhost:5000/acme`".into()),
                 })),
             };
+            return Destinations { prefixes, overridden: true };
         }
-        let Some(template) = self.manifest.project.repository.as_ref() else { return Ok(None) };
-        let text = self.renderer.render(template, &[], &[])?;
+        let project = &self.manifest.project;
+        let templates: Vec<&Template> = project.repository.iter().chain(&project.destinations).collect();
+        let prefixes: Vec<_> = templates.into_iter().map(|template| self.prefix(template, &[])).collect();
+        Destinations { prefixes: prefixes.into_iter().collect(), overridden: false }
+    }
+
+    /// The front part of repositories.
+    fn prefix(&mut self, template: &'m Template, point: &Point) -> Result<(Arc<str>, Location), Failed> {
+        let text = self.renderer.render(template, point, &[])?;
         // A registry alone is a prefix too.
         if format!("{text}/x").parse::<RepositoryName>().is_err() {
             self.parse::<RepositoryName>(&text, template, "malformed-repository")?;
         }
-        Ok(Some(text.to_string()))
+        Ok((text, template.at))
     }
 
     fn parse<T: FromStr>(&mut self, text: &str, template: &Template, code: &'static str) -> Result<T, Failed>
@@ -224,15 +252,10 @@ impl<'m> Expansion<'m> {
         })
     }
 
-    fn cell(
-        &mut self,
-        position: usize,
-        point: &Point,
-        prefix: &Result<Option<String>, Failed>,
-    ) -> Result<(Cell, TagPlaces), Failed> {
+    fn cell(&mut self, position: usize, point: &Point, destinations: &Destinations) -> Result<Cell, Failed> {
         let image = &self.manifest.images[position];
         let coordinates = coordinates(self.manifest, &self.renderer, image, point);
-        let references = self.references(image, point, prefix);
+        let references = self.references(image, point, destinations);
         let base = match &image.dockerfile {
             Some(made) => self.dockerfile(made, point, image),
             None => self.source(&image.base, image.base_at, point, image),
@@ -266,13 +289,14 @@ impl<'m> Expansion<'m> {
         if failed {
             return Err(Failed);
         }
-        let tags = references?;
-        let cell = Cell {
+        let References { references, tags, stamped } = references?;
+        Ok(Cell {
             name: cell_name(&image.id.value, &coordinates),
             image: image.id.value.as_str().into(),
             coordinates,
-            references: tags.references,
-            stamped: tags.stamped,
+            references,
+            tags,
+            stamped,
             push: image.push,
             base,
             setup: setup?,
@@ -282,74 +306,195 @@ impl<'m> Expansion<'m> {
             max_age: image.max_age,
             abi: image.checks.iter().any(|check| check.value == ABI_CHECK),
             at: image.id.at,
-        };
-        Ok((cell, tags.places))
+        })
     }
 
     fn references(
         &mut self,
         image: &'m Image,
         point: &Point,
-        prefix: &Result<Option<String>, Failed>,
-    ) -> Result<Tags, Failed> {
+        destinations: &Destinations,
+    ) -> Result<References, Failed> {
+        let repositories = self.repositories(image, point, destinations);
+        let tags = self.tags(image, point);
+        let (repositories, tags) = (repositories?, tags?);
+        let (mut found, mut written) = (References::default(), Written::default());
+        for repository in &repositories {
+            let own = image.existing_tags.as_ref().map(|rule| rule.value);
+            let existing = own.unwrap_or_else(|| self.existing.of(repository));
+            for tag in &tags {
+                if existing == ExistingTags::Refuse && tag.floating && self.floating.insert(tag.at) {
+                    self.refuse_floating(image, repository, tag);
+                }
+                if tag.stamped {
+                    let stamped = StampedTag::new(repository.clone(), &tag.text);
+                    written.stamped.push((stamped.shown(), tag.at));
+                    found.stamped.push(stamped);
+                    continue;
+                }
+                found.references.push(repository.tag(&tag.text));
+                found.tags.push(TagUse { existing, floating: tag.version.is_some() });
+                written.places.push(tag.at);
+                written.versions.push(tag.version.clone());
+            }
+        }
+        self.written = written;
+        Ok(found)
+    }
+
+    /// The repositories of a cell, in order.
+    fn repositories(
+        &mut self,
+        image: &'m Image,
+        point: &Point,
+        destinations: &Destinations,
+    ) -> Result<Vec<RepositoryName>, Failed> {
         let name = self.renderer.render(&image.name, point, &[])?;
-        let repository = match prefix {
-            Ok(Some(prefix)) => format!("{prefix}/{name}"),
-            Ok(None) => format!("{}/{name}", self.manifest.project.name.value),
-            // The prefix has been reported; what follows it can still be looked at.
-            Err(Failed) => format!("localhost/{name}"),
-        };
-        let repository = self.parse::<RepositoryName>(&repository, &image.name, "malformed-name");
-        let mut tags = Tags::default();
-        let mut failed = repository.is_err();
-        let mut empty = None;
-        for tag in &image.tags {
-            let Ok(text) = self.renderer.render_stamped(tag, point) else {
-                failed = true;
-                continue;
-            };
-            if text.is_empty() && !tag.is_literal() {
-                empty = Some(tag);
-                continue;
+        let own = image.destinations.as_ref().filter(|_| !destinations.overridden);
+        // Prefixes that have been reported; what follows them can still be looked at.
+        let unknown = [("localhost".into(), image.name.at)];
+        let project = destinations.prefixes.as_deref().unwrap_or(&unknown);
+        let mut prefixes = Vec::new();
+        match own {
+            None => prefixes.extend_from_slice(project),
+            Some(templates) => {
+                for template in templates {
+                    match template.text.as_str() {
+                        "..." => prefixes.extend_from_slice(project),
+                        _ => prefixes.push(self.prefix(template, point)?),
+                    }
+                }
             }
-            let stamped = mentions_timestamp(&text);
-            let whole = fill_timestamp(&text, "00000000000000");
-            if !is_tag(&whole) {
-                self.malformed_tag(tag, &fill_timestamp(&text, "{{ timestamp }}"));
-                failed = true;
-                continue;
-            }
-            let Ok(repository) = &repository else { continue };
-            let stamped = stamped.then(|| StampedTag::new(repository.clone(), &text));
-            let reference = stamped.as_ref().map_or_else(|| repository.tag(&text), StampedTag::shown);
-            if let Some((_, first)) = tags.places.iter().find(|(known, _)| *known == reference) {
-                if self.repeated.insert(tag.at) {
-                    let shown = reference.tag.as_deref().unwrap_or_default();
-                    let message = format!("this tag is `{shown}`, which the image has already");
-                    let diagnostic = Diagnostic::new("duplicate-reference", tag.at, message)
-                        .also(*first, "the first")
+        }
+        if prefixes.is_empty() {
+            prefixes.push((self.manifest.project.name.value.as_str().into(), image.name.at));
+        }
+        let mut repositories: Vec<RepositoryName> = Vec::new();
+        for (prefix, at) in prefixes {
+            let text = format!("{prefix}/{name}");
+            let repository = self.parse::<RepositoryName>(&text, &image.name, "malformed-name")?;
+            if repositories.contains(&repository) {
+                if self.repeated.insert(at) {
+                    let message = format!("`{}` goes to `{repository}` twice", image.id.value);
+                    let diagnostic = Diagnostic::new("duplicate-reference", at, message)
+                        .label("this destination is there already")
                         .help("take one of them out");
                     self.error(diagnostic);
                 }
-                failed = true;
-                continue;
+                return Err(Failed);
             }
-            tags.places.push((reference.clone(), tag.at));
-            match stamped {
-                Some(stamped) => tags.stamped.push(stamped),
-                None => tags.references.push(reference),
+            repositories.push(repository);
+        }
+        Ok(repositories)
+    }
+
+    /// The tags of a cell, in order, each once.
+    fn tags(&mut self, image: &'m Image, point: &Point) -> Result<Vec<Tag>, Failed> {
+        let mut tags: Vec<Tag> = Vec::new();
+        let (mut failed, mut empty) = (false, None);
+        for template in &image.tags {
+            match self.renderer.render_stamped(template, point) {
+                Ok(text) if text.is_empty() && !template.is_literal() => empty = Some(template),
+                Ok(text) => {
+                    let stamped = mentions_timestamp(&text);
+                    let mut moves = || &*text == "latest" || self.leaves_out_discovered(image, template);
+                    let floating = !stamped && moves();
+                    let tag = Tag { text, at: template.at, floating, stamped, version: None };
+                    failed |= self.add_tag(&mut tags, tag, template).is_err();
+                }
+                Err(Failed) => failed = true,
             }
         }
-        if let (Some(tag), true, false) = (empty, tags.places.is_empty(), failed) {
-            self.malformed_tag(tag, "");
-            failed = true;
+        for version_tag in &image.version_tags {
+            match self.version_tags(version_tag, point) {
+                Ok(more) => {
+                    for tag in more {
+                        failed |= self.add_tag(&mut tags, tag, &version_tag.version).is_err();
+                    }
+                }
+                Err(Failed) => failed = true,
+            }
+        }
+        if let (Some(template), true, false) = (empty, tags.is_empty(), failed) {
+            return Err(self.malformed_tag(template, ""));
         }
         if failed { Err(Failed) } else { Ok(tags) }
     }
 
-    fn malformed_tag(&mut self, tag: &'m Template, text: &str) {
+    fn malformed_tag(&mut self, template: &'m Template, text: &str) -> Failed {
         let help = "a tag has up to 128 letters, digits, `_`, `.` or `-` and starts with no `.` or `-`";
-        self.malformed(tag, text, "malformed-tag", format!("`{text}` is not a tag"), help);
+        self.malformed(template, text, "malformed-tag", format!("`{text}` is not a tag"), help)
+    }
+
+    fn add_tag(&mut self, tags: &mut Vec<Tag>, tag: Tag, template: &'m Template) -> Result<(), Failed> {
+        let text = tag.text.clone();
+        if !is_tag(&fill_timestamp(&text, "00000000000000")) {
+            return Err(self.malformed_tag(template, &fill_timestamp(&text, "{{ timestamp }}")));
+        }
+        if let Some(first) = tags.iter().find(|known| known.text == text) {
+            if self.repeated.insert(tag.at) {
+                let shown = fill_timestamp(&text, SHOWN_TIMESTAMP);
+                let message = format!("this tag is `{shown}`, which the image has already");
+                let diagnostic = Diagnostic::new("duplicate-reference", tag.at, message)
+                    .also(first.at, "the first")
+                    .help("take one of them out");
+                self.error(diagnostic);
+            }
+            return Err(Failed);
+        }
+        tags.push(tag);
+        Ok(())
+    }
+
+    fn version_tags(&mut self, tag: &'m VersionTag, point: &Point) -> Result<Vec<Tag>, Failed> {
+        let text = self.renderer.render(&tag.version, point, &[])?;
+        let Some(version) = parse_version(&text) else {
+            let why = format!("`{text}` is not a semantic version");
+            let help = "write all three numbers, e.g. `1.2.3`; other tags go into `tags`";
+            return Err(self.malformed(&tag.version, &text, "malformed-version", why, help));
+        };
+        let mut around = |template: &'m Option<Template>| {
+            template.as_ref().map_or(Ok("".into()), |template| self.renderer.render(template, point, &[]))
+        };
+        let (prefix, suffix) = (around(&tag.prefix)?, around(&tag.suffix)?);
+        let made = shortened(&version).into_iter().map(|(text, floating)| Tag {
+            text: format!("{prefix}{text}{suffix}").into(),
+            at: tag.at,
+            floating,
+            stamped: false,
+            version: floating.then(|| version.clone()),
+        });
+        Ok(made.collect())
+    }
+
+    /// Whether an image varies on a discovered axis that a tag does not mention.
+    fn leaves_out_discovered(&mut self, image: &'m Image, tag: &'m Template) -> bool {
+        let manifest = self.manifest;
+        let discovered = |name: &str| {
+            let position = manifest.axes.iter().position(|axis| axis.name.value == name)?;
+            manifest.axes[position].discovery.as_ref().map(|_| position)
+        };
+        let mut axes = image.axes.iter().filter_map(|axis| discovered(&axis.value)).peekable();
+        if axes.peek().is_none() {
+            return false;
+        }
+        let mentioned = [self.renderer.axes_of(tag), self.renderer.axes_of(&image.name)].concat();
+        axes.any(|axis| !mentioned.contains(&axis))
+    }
+
+    fn refuse_floating(&mut self, image: &Image, repository: &RepositoryName, tag: &Tag) {
+        let why = match (&tag.version, &*tag.text) {
+            (Some(version), text) => format!("`{text}` moves with every version after {version}"),
+            (None, "latest") => "`latest` is there to be moved".to_owned(),
+            (None, text) => format!("`{text}` does not mention an axis whose values are looked up"),
+        };
+        let message = format!("the tags of `{repository}` must not move, and {why}");
+        let mut diagnostic = Diagnostic::new("floating-tag", tag.at, message).label("this tag floats");
+        if let Some(rule) = &image.existing_tags {
+            diagnostic = diagnostic.also(rule.at, "nothing is moved");
+        }
+        let help = "put the whole version into the tag, or set `existing_tags = \"move\"` for this image";
+        self.error(diagnostic.help(help));
     }
 
     fn source(
@@ -944,21 +1089,21 @@ impl<'m> Expansion<'m> {
         argv.map(|items| items.iter().map(|item| render(self, item)).collect()).transpose()
     }
 
-    fn duplicates(&mut self, cells: &[Cell], tags: &[TagPlaces]) {
+    fn duplicates(&mut self, cells: &[Cell], written: &[Written]) {
         let mut owners: HashMap<&Reference, (&Cell, Location)> = HashMap::new();
         let mut reported = HashSet::new();
-        for (cell, tags) in cells.iter().zip(tags).filter(|(cell, _)| cell.push) {
-            for (reference, at) in tags {
-                let Some((other, before)) = owners.insert(reference, (cell, *at)) else { continue };
-                if !reported.insert((before, *at)) {
+        for (cell, written) in cells.iter().zip(written).filter(|(cell, _)| cell.push) {
+            for (reference, at) in written.all(&cell.references) {
+                let Some((other, before)) = owners.insert(reference, (cell, at)) else { continue };
+                if !reported.insert((before, at)) {
                     continue;
                 }
                 let message =
                     format!("`{}` and `{}` both have the reference `{reference}`", other.name, cell.name);
-                let mut diagnostic = Diagnostic::new("duplicate-reference", *at, message)
+                let mut diagnostic = Diagnostic::new("duplicate-reference", at, message)
                     .label("this tag")
                     .help("mention every axis of the image in its tags or its name");
-                if before != *at {
+                if before != at {
                     diagnostic =
                         diagnostic.also(before, "and this one").help("give one of them another tag or name");
                 }
@@ -969,14 +1114,12 @@ impl<'m> Expansion<'m> {
 }
 
 /// Where the tags of a cell stand, as they are shown.
-type TagPlaces = Vec<(Reference, Location)>;
-
-/// The rendered tags of a cell.
+/// The rendered tags of a cell, in all its repositories.
 #[derive(Default)]
-struct Tags {
+struct References {
     references: Vec<Reference>,
+    tags: Vec<TagUse>,
     stamped: Vec<StampedTag>,
-    places: TagPlaces,
 }
 
 fn is_tag(text: &str) -> bool {

@@ -13,6 +13,7 @@ mod recipe;
 mod rules;
 mod select;
 mod stamp;
+mod tags;
 mod template;
 
 pub use cell::*;

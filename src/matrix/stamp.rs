@@ -11,7 +11,7 @@ use crate::oci::{Reference, RepositoryName};
 const STAMP: char = '\u{3}';
 
 /// What people see in its place; a tag may have it, so that it is told apart by nothing but this.
-const SHOWN: &str = "YYYYMMDDHHMMSS";
+pub(super) const SHOWN_TIMESTAMP: &str = "YYYYMMDDHHMMSS";
 
 /// `{{ timestamp }}`: an object, so that no template can look into what is not known yet.
 #[derive(Debug)]
@@ -58,13 +58,13 @@ impl StampedTag {
 
     /// The tag as it is shown where no time is known.
     pub fn shown(&self) -> Reference {
-        self.at(SHOWN)
+        self.at(SHOWN_TIMESTAMP)
     }
 
     /// The time in a tag that was made of this one.
     pub fn timestamp_of<'t>(&self, tag: &'t str) -> Option<&'t str> {
         let start = self.text.find(STAMP)?;
-        let timestamp = tag.get(start..start + SHOWN.len())?;
+        let timestamp = tag.get(start..start + SHOWN_TIMESTAMP.len())?;
         let is_time = timestamp.bytes().all(|b| b.is_ascii_digit());
         (is_time && fill_timestamp(&self.text, timestamp) == tag).then_some(timestamp)
     }

@@ -12,6 +12,7 @@ use reqwest::{Method, RequestBuilder, StatusCode};
 use serde::Deserialize;
 use url::Url;
 
+use super::access::Account;
 use super::answer::message;
 use super::challenge::{Bearer, Challenge};
 use super::credentials::CredentialCache;
@@ -24,24 +25,32 @@ const MARGIN: Duration = Duration::from_secs(10);
 /// Most of a token document that is read, in bytes.
 const TOKEN_BODY: usize = 1024 * 1024;
 
-/// What a request may do, as a list of `repository:NAME:ACTIONS`.
+/// What a request may do, as a list of `repository:NAME:ACTIONS`, and the repository it is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Scopes(Vec<String>);
+pub(super) struct Scopes {
+    list: Vec<String>,
+    /// The repository whose account is used.
+    pub(super) repository: String,
+    /// Whether it is written to.
+    pub(super) writes: bool,
+}
 
 impl Scopes {
     /// Reading from a repository.
     pub(super) fn pull(repository: &str) -> Self {
-        Self(vec![format!("repository:{repository}:pull")])
+        let list = vec![format!("repository:{repository}:pull")];
+        Self { list, repository: repository.to_owned(), writes: false }
     }
 
     /// Reading from and writing to a repository.
     pub(super) fn push(repository: &str) -> Self {
-        Self(vec![format!("repository:{repository}:pull,push")])
+        let list = vec![format!("repository:{repository}:pull,push")];
+        Self { list, repository: repository.to_owned(), writes: true }
     }
 
     /// Reading from a second repository as well.
     pub(super) fn and_pull(mut self, repository: &str) -> Self {
-        self.0.push(format!("repository:{repository}:pull"));
+        self.list.push(format!("repository:{repository}:pull"));
         self
     }
 
@@ -50,8 +59,8 @@ impl Scopes {
         let mut all = self.clone();
         if let Challenge::Bearer(Bearer { scope: Some(scope), .. }) = challenge {
             for wanted in scope.split_ascii_whitespace() {
-                if !self.0.iter().any(|scope| covers(scope, wanted)) {
-                    all.0.push(wanted.to_owned());
+                if !self.list.iter().any(|scope| covers(scope, wanted)) {
+                    all.list.push(wanted.to_owned());
                 }
             }
         }
@@ -119,7 +128,7 @@ type TokenSlot = tokio::sync::Mutex<Option<Token>>;
 #[derive(Default)]
 pub(super) struct HostAuth {
     challenge: Mutex<Option<Challenge>>,
-    tokens: Mutex<HashMap<String, Arc<TokenSlot>>>,
+    tokens: Mutex<HashMap<(Account, String), Arc<TokenSlot>>>,
 }
 
 /// What authenticating needs from outside.
@@ -127,8 +136,8 @@ pub(super) struct HostAuth {
 pub(super) struct Access<'a> {
     pub(super) transport: &'a Transport,
     pub(super) credentials: &'a CredentialCache,
-    /// The registry, as in references.
-    pub(super) host: &'a str,
+    /// Whose credential is used.
+    pub(super) account: &'a Account,
     /// Its API.
     pub(super) base: &'a Url,
 }
@@ -141,8 +150,8 @@ impl HostAuth {
 
     /// Forgets what was refused: the token for `scopes`, and the credential.
     pub(super) async fn reject(&self, access: Access<'_>, scopes: &Scopes) {
-        *self.slot(scopes).lock().await = None;
-        access.credentials.forget(access.host).await;
+        *self.slot(access.account, scopes).lock().await = None;
+        access.credentials.forget(access.account).await;
     }
 
     /// What to send with a request: nothing while the host has not asked for anything.
@@ -154,12 +163,12 @@ impl HostAuth {
         let challenge = self.challenge.lock().unwrap_or_else(PoisonError::into_inner).clone();
         match challenge {
             None => Ok(None),
-            Some(Challenge::Basic) => match access.credentials.get(access.host).await? {
+            Some(Challenge::Basic) => match access.credentials.get(access.account, access.transport).await? {
                 Some(credential) => Ok(basic(&credential)?),
                 None => Ok(None),
             },
             Some(Challenge::Bearer(bearer)) => {
-                let slot = self.slot(scopes);
+                let slot = self.slot(access.account, scopes);
                 let mut token = slot.lock().await;
                 if token.as_ref().is_none_or(|token| token.expires <= Instant::now()) {
                     *token = Some(fetch_token(access, &bearer, scopes).await?);
@@ -170,9 +179,9 @@ impl HostAuth {
         }
     }
 
-    fn slot(&self, scopes: &Scopes) -> Arc<TokenSlot> {
+    fn slot(&self, account: &Account, scopes: &Scopes) -> Arc<TokenSlot> {
         let mut tokens = self.tokens.lock().unwrap_or_else(PoisonError::into_inner);
-        tokens.entry(scopes.0.join(" ")).or_default().clone()
+        tokens.entry((account.clone(), scopes.list.join(" "))).or_default().clone()
     }
 }
 
@@ -185,10 +194,10 @@ async fn fetch_token(access: Access<'_>, bearer: &Bearer, scopes: &Scopes) -> Re
     if url.scheme() != "https" && !(url.scheme() == "http" && access.base.scheme() == "http") {
         return Err(denied("is not reached by HTTPS").into());
     }
-    let credential = access.credentials.get(access.host).await?;
+    let credential = access.credentials.get(access.account, access.transport).await?;
     let request = match &credential {
         Some(Credential::IdentityToken(token)) => {
-            let scope = scopes.0.join(" ");
+            let scope = scopes.list.join(" ");
             let form = [
                 ("grant_type", "refresh_token"),
                 ("service", bearer.service.as_deref().unwrap_or_default()),
@@ -203,7 +212,7 @@ async fn fetch_token(access: Access<'_>, bearer: &Bearer, scopes: &Scopes) -> Re
             if let Some(service) = &bearer.service {
                 query.append_pair("service", service);
             }
-            for scope in &scopes.0 {
+            for scope in &scopes.list {
                 query.append_pair("scope", scope);
             }
             if let Some(Credential::Password { username, .. }) = user {
@@ -270,7 +279,7 @@ mod tests {
         let ours = Scopes::push("a/b").and_pull("c");
         assert_eq!(ours.and_wanted(&challenge("repository:a/b:pull repository:c:pull")), ours);
         let more = ours.and_wanted(&challenge("repository:a/b:delete"));
-        assert_eq!(more.0.join(" "), "repository:a/b:pull,push repository:c:pull repository:a/b:delete");
+        assert_eq!(more.list.join(" "), "repository:a/b:pull,push repository:c:pull repository:a/b:delete");
         assert_eq!(ours.and_wanted(&Challenge::Basic), ours);
     }
 

@@ -8,15 +8,18 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use reqwest::header::WWW_AUTHENTICATE;
 use reqwest::{Method, StatusCode};
+use tokio::sync::OnceCell;
 use url::Url;
 
+use super::access::{Account, CredentialSource};
 use super::answer::Answer;
 use super::auth::{Access, Authorization, Scopes};
+use super::aws::Aws;
 use super::credentials::CredentialCache;
-use super::host::Host;
+use super::host::{Host, api_host};
 use super::payload::Payload;
 use super::retry::{Attempts, Failure};
-use super::transport::Transport;
+use super::transport::{TlsSettings, Transport};
 use super::{
     BlobSource, Credential, Credentials, HostSettings, Progress, Registry, RegistryError, RegistryErrorKind,
     RetrySettings, Upload, challenge,
@@ -48,6 +51,7 @@ pub struct HttpRegistry {
     transport: Transport,
     credentials: CredentialCache,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
+    prepared: Mutex<HashMap<RepositoryName, Arc<OnceCell<()>>>>,
 }
 
 /// A request that can be sent several times.
@@ -98,20 +102,60 @@ impl HttpRegistry {
     /// Makes a client. Contacts nobody.
     pub fn new(options: RegistryOptions) -> Self {
         Self {
-            transport: Transport::new(&options.retry),
+            transport: Transport::new(&options.retry, own_tls(&options.settings)),
             settings: options.settings,
             retry: options.retry,
             credentials: CredentialCache::new(options.credentials),
             hosts: Mutex::default(),
+            prepared: Mutex::default(),
         }
     }
 
-    /// The credential for a host (as in references), for an engine that pulls on its own.
+    /// The credential for a repository, or a host (as in references), for an engine that pulls on
+    /// its own.
     ///
     /// # Errors
     /// When Docker's configuration or its credential helper fails; that there is none is no error.
-    pub async fn pull_credentials(&self, host: &str) -> Result<Option<Credential>, RegistryError> {
-        self.credentials.get(host).await.map_err(|kind| kind.during(format!("find credentials for `{host}`")))
+    pub async fn pull_credentials(&self, name: &str) -> Result<Option<Credential>, RegistryError> {
+        let (host, repository) = name.split_once('/').unwrap_or((name, ""));
+        let account = self.account(host, repository, false);
+        let found = self.credentials.get(&account, &self.transport).await;
+        found.map_err(|kind| kind.during(format!("find credentials for `{name}`")))
+    }
+
+    /// The account that a repository is reached with.
+    pub(super) fn account(&self, host: &str, repository: &str, writes: bool) -> Account {
+        self.credentials.source.rules.account(host, repository, writes)
+    }
+
+    /// Sees, once, to a repository that is about to be written to: Amazon ECR makes none by itself.
+    pub(super) async fn prepare(&self, repository: &RepositoryName) -> Result<(), RegistryErrorKind> {
+        let rules = &self.credentials.source.rules;
+        let Some(creation) = rules.creation(&repository.registry, &repository.repository) else {
+            return Ok(());
+        };
+        let slot = {
+            let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+            prepared.entry(repository.clone()).or_default().clone()
+        };
+        let account = self.account(&repository.registry, &repository.repository, true);
+        let access = match rules.source(&account) {
+            Some(CredentialSource::Ecr(access)) => Some(access),
+            _ => None,
+        };
+        let aws = Aws { transport: &self.transport, variables: &self.credentials.source.variables };
+        let host = self.host(repository)?;
+        let prepare = || async {
+            let mut attempts = Attempts::new(&self.retry);
+            loop {
+                let tried = aws.prepare(&repository.registry, &repository.repository, access, creation).await;
+                match tried {
+                    Ok(()) => return Ok(()),
+                    Err(kind) => attempts.wait(&host.budget, kind.into()).await?,
+                }
+            }
+        };
+        slot.get_or_try_init(prepare).await.copied()
     }
 
     /// The host of a repository.
@@ -157,10 +201,11 @@ impl HttpRegistry {
 
     /// Sends once, and once more with what a 401 asks for. Any status is an answer.
     pub(super) async fn send(&self, host: &Host, call: &Call) -> Result<Answer<'_>, Failure> {
+        let account = self.account(&host.name, &call.scopes.repository, call.scopes.writes);
         let access = Access {
             transport: &self.transport,
             credentials: &self.credentials,
-            host: &host.name,
+            account: &account,
             base: &host.base,
         };
         let authorization = host.auth.authorization(access, &call.scopes).await?;
@@ -225,6 +270,12 @@ impl HttpRegistry {
             permit = answer.into_permit().await;
         }
     }
+}
+
+/// TLS settings by the host of the API.
+fn own_tls(settings: &RegistrySettings) -> impl Iterator<Item = (String, TlsSettings)> + '_ {
+    let own = settings.iter().filter(|(_, host)| host.tls.is_set());
+    own.map(|(name, host)| (api_host(name).to_owned(), host.tls.clone()))
 }
 
 impl Registry for HttpRegistry {

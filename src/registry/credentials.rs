@@ -1,4 +1,5 @@
-//! Where credentials come from: what was given, then Docker's configuration and its helpers.
+//! Where credentials come from: what was given, rules for repositories, then Docker's configuration
+//! and its helpers, then AWS's for hosts of Amazon ECR.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,9 @@ use std::time::{Duration, Instant};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 
+use super::access::{AccessRules, Account, CredentialSource, Variables};
+use super::aws::{Aws, EcrHost};
+use super::transport::Transport;
 use super::{Credential, RegistryErrorKind};
 
 /// How long a credential is used before its helper is asked again; those of clouds expire.
@@ -17,6 +21,10 @@ const TRUSTED_FOR: Duration = Duration::from_secs(15 * 60);
 pub struct Credentials {
     given: BTreeMap<String, Credential>,
     docker_config: Option<PathBuf>,
+    pub(super) rules: AccessRules,
+    pub(super) variables: Variables,
+    /// Whether AWS's credentials are looked for where a host is Amazon's and has no others.
+    aws: bool,
 }
 
 impl Credentials {
@@ -32,7 +40,8 @@ impl Credentials {
             .filter(|folder| !folder.is_empty())
             .map(PathBuf::from)
             .or_else(|| std::env::var_os("HOME").map(|home| Path::new(&home).join(".docker")));
-        Self { docker_config: folder.map(|folder| folder.join("config.json")), ..Self::default() }
+        let docker_config = folder.map(|folder| folder.join("config.json"));
+        Self { docker_config, aws: true, ..Self::default() }
     }
 
     /// Docker's configuration at a path.
@@ -44,6 +53,67 @@ impl Credentials {
     pub fn with(mut self, host: impl Into<String>, credential: Credential) -> Self {
         self.given.insert(host.into(), credential);
         self
+    }
+
+    /// Adds rules for repositories, which go before everything else.
+    pub fn with_rules(mut self, rules: AccessRules) -> Self {
+        self.rules = rules;
+        self
+    }
+
+    /// Takes environment variables from here instead of the process.
+    pub fn with_variables(mut self, variables: Variables) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    /// Looks an account up.
+    async fn find(
+        self: &Arc<Self>,
+        account: &Account,
+        transport: &Transport,
+    ) -> Result<Option<Credential>, RegistryErrorKind> {
+        let aws = Aws { transport, variables: &self.variables };
+        let read = |source: &super::TextSource, what| source.read(&self.variables, what, account.name());
+        match self.rules.source(account) {
+            None => {
+                let host = account.host().to_owned();
+                let found = self.apart(move |source| source.load(&host)).await?;
+                if found.is_some() || !self.aws || EcrHost::parse(account.host()).is_none() {
+                    return Ok(found);
+                }
+                aws.login(account.host(), None).await
+            }
+            Some(CredentialSource::Anonymous) => Ok(None),
+            Some(CredentialSource::Password { username, password }) => {
+                let username = read(username, "user name")?;
+                let password = read(password, "password")?;
+                Ok(Some(Credential::Password { username: username.expose().to_owned(), password }))
+            }
+            Some(CredentialSource::IdentityToken(token)) => {
+                Ok(Some(Credential::IdentityToken(read(token, "identity token")?)))
+            }
+            Some(CredentialSource::Helper(helper)) => {
+                let (host, helper) = (account.host().to_owned(), helper.clone());
+                self.apart(move |_| load_from_helper(&helper, &host)).await
+            }
+            Some(CredentialSource::DockerConfig(path)) => {
+                let (host, path) = (account.host().to_owned(), path.clone());
+                self.apart(move |_| load_from_docker(&path, &host)).await
+            }
+            Some(CredentialSource::Ecr(access)) => aws.login(account.host(), Some(access)).await,
+        }
+    }
+
+    /// Runs what blocks.
+    async fn apart(
+        self: &Arc<Self>,
+        load: impl FnOnce(&Self) -> Result<Option<Credential>, RegistryErrorKind> + Send + 'static,
+    ) -> Result<Option<Credential>, RegistryErrorKind> {
+        let source = self.clone();
+        tokio::task::spawn_blocking(move || load(&source))
+            .await
+            .map_err(|_| RegistryErrorKind::Denied("the credential helper was aborted".into()))?
     }
 
     /// Looks a host up. Blocks on credential helpers.
@@ -64,11 +134,24 @@ fn load_from_docker(path: &Path, host: &str) -> Result<Option<Credential>, Regis
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(RegistryErrorKind::file(path, error)),
     };
+    read_docker(&text, path, host)
+}
+
+/// Asks `docker-credential-NAME`; that it has nothing for the host is an error, as it was named.
+fn load_from_helper(helper: &str, host: &str) -> Result<Option<Credential>, RegistryErrorKind> {
+    let text = serde_json::json!({ "credsStore": helper }).to_string();
+    let found = read_docker(text.as_bytes(), Path::new("the manifest"), host)?;
+    found.map(Some).ok_or_else(|| {
+        RegistryErrorKind::Denied(format!("the credential helper `{helper}` has nothing for `{host}`"))
+    })
+}
+
+fn read_docker(text: &[u8], path: &Path, host: &str) -> Result<Option<Credential>, RegistryErrorKind> {
     // `docker login` stores Docker Hub under the URL of its first API.
     let keys: &[&str] =
         if host == "docker.io" { &["https://index.docker.io/v1/", "docker.io"] } else { &[host] };
     for key in keys {
-        match docker_credential::get_credential_from_reader(text.as_slice(), key) {
+        match docker_credential::get_credential_from_reader(text, key) {
             Ok(DockerCredential::UsernamePassword(username, password)) => {
                 return Ok(Some(Credential::password(username, password)));
             }
@@ -114,45 +197,45 @@ fn describe(error: &CredentialRetrievalError, path: &Path, key: &str) -> Option<
     })
 }
 
-/// Answers for each host, remembered for a while; helpers are asked once however many wait.
+/// Answers for each account, remembered for a while; helpers are asked once however many wait.
 pub(super) struct CredentialCache {
-    source: Arc<Credentials>,
-    hosts: Mutex<HashMap<String, Arc<Slot>>>,
+    pub(super) source: Arc<Credentials>,
+    accounts: Mutex<HashMap<Account, Arc<Slot>>>,
 }
 
 type Slot = tokio::sync::Mutex<Option<(Instant, Option<Credential>)>>;
 
 impl CredentialCache {
     pub(super) fn new(source: Credentials) -> Self {
-        Self { source: Arc::new(source), hosts: Mutex::default() }
+        Self { source: Arc::new(source), accounts: Mutex::default() }
     }
 
-    /// The credential of a host, if it has one.
-    pub(super) async fn get(&self, host: &str) -> Result<Option<Credential>, RegistryErrorKind> {
-        let slot = self.slot(host);
+    /// The credential of an account, if it has one.
+    pub(super) async fn get(
+        &self,
+        account: &Account,
+        transport: &Transport,
+    ) -> Result<Option<Credential>, RegistryErrorKind> {
+        let slot = self.slot(account);
         let mut known = slot.lock().await;
         if let Some((since, credential)) = &*known
             && since.elapsed() < TRUSTED_FOR
         {
             return Ok(credential.clone());
         }
-        let source = self.source.clone();
-        let name = host.to_owned();
-        let credential = tokio::task::spawn_blocking(move || source.load(&name))
-            .await
-            .map_err(|_| RegistryErrorKind::Denied("the credential helper was aborted".into()))??;
+        let credential = self.source.find(account, transport).await?;
         *known = Some((Instant::now(), credential.clone()));
         Ok(credential)
     }
 
     /// Forgets a credential that was refused.
-    pub(super) async fn forget(&self, host: &str) {
-        *self.slot(host).lock().await = None;
+    pub(super) async fn forget(&self, account: &Account) {
+        *self.slot(account).lock().await = None;
     }
 
-    fn slot(&self, host: &str) -> Arc<Slot> {
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.entry(host.to_owned()).or_default().clone()
+    fn slot(&self, account: &Account) -> Arc<Slot> {
+        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        accounts.entry(account.clone()).or_default().clone()
     }
 }
 

@@ -39,6 +39,14 @@ pub enum RegistryErrorKind {
         /// Digest of what came.
         got: Digest,
     },
+    /// The registry lets no tag of the repository move.
+    #[error("the tag is immutable: it has {has}, and the image is {wanted}")]
+    Immutable {
+        /// What the tag has.
+        has: Digest,
+        /// What it was to have.
+        wanted: Digest,
+    },
     /// A mount was refused and there are no bytes to send.
     #[error("the registry did not mount the blob")]
     NotMounted,
@@ -69,6 +77,17 @@ impl RegistryErrorKind {
             }
             _ => false,
         }
+    }
+
+    /// Whether a registry refused to move a tag: ECR answers 400 TAG_INVALID, Harbor 412, others
+    /// 403, 405 or 409; all say so in words.
+    pub(super) fn is_about_immutable_tag(&self) -> bool {
+        let words = match self {
+            Self::Status { status: 400 | 405 | 409 | 412, message } => message,
+            Self::Denied(words) => words,
+            _ => return false,
+        };
+        words.contains("TAG_INVALID") || words.to_ascii_lowercase().contains("immutable")
     }
 
     /// This kind as the failure of `action`.
@@ -110,6 +129,16 @@ mod tests {
         assert!(RegistryErrorKind::Transport("reset".into()).is_retryable());
         assert!(!RegistryErrorKind::Denied("no".into()).is_retryable());
         assert!(!RegistryErrorKind::NotMounted.is_retryable());
+    }
+
+    #[test]
+    fn refusals_to_move_a_tag_are_told_from_others() {
+        let status = |status, message: &str| RegistryErrorKind::Status { status, message: message.into() };
+        let ecr = "TAG_INVALID: The image tag '1' already exists and cannot be overwritten because the tag is immutable.";
+        assert!(status(400, ecr).is_about_immutable_tag());
+        assert!(status(412, "PRECONDITION: matches an Immutable rule").is_about_immutable_tag());
+        assert!(!status(400, "MANIFEST_INVALID: no").is_about_immutable_tag());
+        assert!(!status(500, ecr).is_about_immutable_tag());
     }
 
     #[test]

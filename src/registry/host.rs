@@ -8,6 +8,7 @@ use super::RegistryErrorKind;
 use super::auth::HostAuth;
 use super::budget::{Budget, Rate};
 use super::client::RegistrySettings;
+use super::transport::TlsSettings;
 
 /// Requests at once where nothing else is set.
 const CONCURRENCY: usize = 8;
@@ -24,6 +25,8 @@ pub struct HostSettings {
     pub requests_per_second: Option<f64>,
     /// Most requests at once, transfers included; 8 by default.
     pub concurrency: Option<usize>,
+    /// How its certificate is judged. With any, a loopback host is reached by HTTPS too.
+    pub tls: TlsSettings,
 }
 
 /// A registry host in use.
@@ -38,12 +41,12 @@ pub(super) struct Host {
 
 impl Host {
     pub(super) fn new(name: &str, settings: &RegistrySettings) -> Result<Self, RegistryErrorKind> {
-        let api = if name == "docker.io" { "registry-1.docker.io" } else { name };
-        let plain = is_loopback(api) || settings.get(name).is_some_and(|host| host.insecure);
+        let api = api_host(name);
+        let set = settings.get(name).cloned().unwrap_or_default();
+        let plain = set.insecure || (is_loopback(api) && !set.tls.is_set());
         let scheme = if plain { "http" } else { "https" };
         let base = Url::parse(&format!("{scheme}://{api}/"))
             .map_err(|error| RegistryErrorKind::Malformed(format!("registry host `{name}`: {error}")))?;
-        let set = settings.get(name).cloned().unwrap_or_default();
         let rate = match set.requests_per_second {
             Some(per_second) => Some(Rate { per_second, burst: (per_second * 2.0).ceil() as u32 }),
             None if is_loopback(api) => None,
@@ -98,6 +101,11 @@ impl Host {
     }
 }
 
+/// The host of a registry's API.
+pub(super) fn api_host(name: &str) -> &str {
+    if name == "docker.io" { "registry-1.docker.io" } else { name }
+}
+
 /// Whether `host[:port]` is this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
 fn is_loopback(authority: &str) -> bool {
     Url::parse(&format!("http://{authority}/")).is_ok_and(|url| is_loopback_url(&url))
@@ -113,7 +121,8 @@ pub(super) fn is_loopback_url(url: &Url) -> bool {
     }
 }
 
-fn authority(url: &Url) -> String {
+/// `host[:port]` of a URL, the port where it is not the scheme's own.
+pub(super) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }

@@ -71,6 +71,7 @@ impl HttpRegistry {
         media_type: &str,
         bytes: Bytes,
     ) -> Result<bool, RegistryErrorKind> {
+        self.prepare(&reference.name).await?;
         let host = self.host(&reference.name)?;
         let digest = Digest::of(&bytes);
         verify(reference.digest, digest)?;
@@ -80,7 +81,19 @@ impl HttpRegistry {
         let call = Call::new(Method::PUT, url, Scopes::push(repository))
             .header("content-type", media_type)
             .payload(Payload::Bytes(bytes));
-        let reply = self.call(&host, &call, MANIFEST).await?;
+        let reply = match self.call(&host, &call, MANIFEST).await {
+            Err(kind) if reference.tag.is_some() && kind.is_about_immutable_tag() => {
+                let found = self.head_manifest(&reference.name.tag(&by)).await;
+                let has = found.ok().flatten().map(|descriptor| descriptor.digest);
+                // Registries refuse this even where nothing would move.
+                return match has {
+                    Some(has) if has == digest => Ok(false),
+                    Some(has) => Err(RegistryErrorKind::Immutable { has, wanted: digest }),
+                    None => Err(kind),
+                };
+            }
+            reply => reply?,
+        };
         let told = told_digest(&reply).unwrap_or(digest);
         let noted = reply.header("oci-subject").is_some();
         if let Some(refusal) = reply.refusal {

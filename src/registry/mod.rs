@@ -3,8 +3,10 @@
 //! Speaks the OCI distribution specification 1.1. Retry, authentication and the request budget live
 //! in the client; concurrency between blobs lives in the dispatcher.
 
+mod access;
 mod answer;
 mod auth;
+mod aws;
 mod budget;
 mod challenge;
 mod client;
@@ -31,6 +33,7 @@ use futures_util::future::BoxFuture;
 
 use crate::oci::{Descriptor, Digest, Reference, RepositoryName};
 
+pub use access::{AccessRule, AccessRules, Creation, CredentialSource, EcrAccess, TextSource, Variables};
 pub use client::{HttpRegistry, RegistryOptions};
 pub use credentials::Credentials;
 pub use error::{RegistryError, RegistryErrorKind, causes};
@@ -38,6 +41,7 @@ pub use fake::FakeRegistry;
 pub use host::HostSettings;
 pub use retry::RetrySettings;
 pub use secret::{Credential, Secret};
+pub use transport::TlsSettings;
 
 /// Bytes of a blob to upload.
 #[derive(Debug, Clone)]

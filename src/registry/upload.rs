@@ -48,6 +48,8 @@ impl HttpRegistry {
         source: Option<BlobSource>,
         progress: Progress,
     ) -> Result<Upload, RegistryErrorKind> {
+        self.prepare(repository).await?;
+        let account = |name: &RepositoryName| self.account(&name.registry, &name.repository, true);
         let push = Push {
             registry: self,
             host: self.host(repository)?,
@@ -55,6 +57,8 @@ impl HttpRegistry {
             descriptor,
             mount_from: mount_from
                 .filter(|from| from.registry == repository.registry && *from != repository)
+                // One account's token says nothing about what another one may read.
+                .filter(|from| account(from) == account(repository))
                 .map(|from| from.repository.as_str()),
             source,
             meter: Meter::new(progress),

@@ -8,14 +8,15 @@ use bytes::Bytes;
 
 use super::archive::write_docker_archive;
 use super::error::StepError;
+use super::existing;
 use super::judge::{Judge, Seen};
 use super::provenance::{Made, Provenance};
 use super::worker::{StepReport, StepValue, Worker};
 use crate::engine::{Collect, LineSink, RunRequest};
 use crate::event::Event;
-use crate::manifest::Network;
+use crate::manifest::{ExistingTags, Network};
 use crate::matrix::{CellId, ConcreteCheck, ConcreteCommand};
-use crate::oci::{Digest, MEDIA_MANIFEST, Reference};
+use crate::oci::{Digest, MEDIA_MANIFEST, Reference, RepositoryName};
 use crate::plan::{Delivery, Ingredients, Inputs, Reason, ReasonCode, StepId, check_result};
 use crate::store::{CheckRecord, ImageRecord, Record, tag_key};
 
@@ -25,31 +26,44 @@ impl Worker {
         let image = self.image(cell)?;
         let digest = image.manifest.digest;
         let timestamp = &self.settings.timestamp;
-        let tags = self.stamps.tags(self.cell(cell), Some(digest), |tag, _| tag.at(timestamp)).await?;
-        let references = tags.iter().map(|(reference, _)| reference.clone()).collect();
-        let behind: Vec<_> = tags.into_iter().filter(|(_, found)| *found != Some(digest)).collect();
+        let own = self.cell(cell);
+        let tags = self.stamps.tags(own, Some(digest), |tag, _| tag.at(timestamp)).await?;
+        let behind = existing::behind(own, &tags, digest)?;
         let mut report = StepReport {
             changed: !behind.is_empty(),
             previous: behind.first().and_then(|(_, found)| *found),
-            references,
+            notices: existing::notices(own, &tags, digest),
+            references: tags.into_iter().map(|(reference, _)| reference).collect(),
             ..StepReport::default()
         };
         if let Some((reference, has)) = behind.first() {
             report.reasons = self.why(cell, reference, *has, digest).await;
-            self.upload(id, cell, image).await?;
-            self.explain(cell, image, &report).await?;
+            let mut repositories: Vec<RepositoryName> = Vec::new();
+            for (reference, _) in &behind {
+                if !repositories.contains(&reference.name) {
+                    repositories.push(reference.name.clone());
+                }
+            }
+            self.upload(id, cell, image, &repositories).await?;
+            self.explain(cell, image, &report, &repositories).await?;
         }
         self.set(id, StepValue::Pushed(behind));
         Ok(report)
     }
 
-    async fn upload(&self, id: StepId, cell: CellId, image: &ImageRecord) -> Result<(), StepError> {
+    async fn upload(
+        &self,
+        id: StepId,
+        cell: CellId,
+        image: &ImageRecord,
+        repositories: &[RepositoryName],
+    ) -> Result<(), StepError> {
         for reference in self.matrix.bases(cell) {
             // The base's own blobs may have to be mounted or fetched from where it lives.
             self.resolved(&crate::plan::UsedSource::Reference(reference.clone())).await?;
         }
         let progress = self.progress(id);
-        for repository in &self.cell(cell).repositories() {
+        for repository in repositories {
             let layers = image.layers.iter().map(|layer| self.blobs.push(repository, layer, &progress));
             futures_util::future::try_join_all(layers).await?;
             let config = Bytes::from(image.config_json.clone());
@@ -104,7 +118,13 @@ impl Worker {
     }
 
     /// Says in the repositories what went into the image.
-    async fn explain(&self, cell: CellId, image: &ImageRecord, report: &StepReport) -> Result<(), StepError> {
+    async fn explain(
+        &self,
+        cell: CellId,
+        image: &ImageRecord,
+        report: &StepReport,
+        repositories: &[RepositoryName],
+    ) -> Result<(), StepError> {
         let ingredients = Ingredients::of(&self.matrix, &self.plan, &self.inputs(), self.steps(cell));
         let finished = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
         let made = Made {
@@ -114,8 +134,8 @@ impl Worker {
             reasons: report.reasons.clone(),
         };
         let provenance = Provenance { ingredients, made };
-        for repository in self.cell(cell).repositories() {
-            self.provenances.attach(&repository, &image.manifest, &provenance).await?;
+        for repository in repositories {
+            self.provenances.attach(repository, &image.manifest, &provenance).await?;
         }
         Ok(())
     }
@@ -168,9 +188,15 @@ impl Worker {
         for step in &steps.last {
             match self.value(*step) {
                 Some(StepValue::Engine(engine_id)) => return Ok(engine_id.clone()),
-                Some(StepValue::Pushed(_)) => {
-                    let repositories = self.cell(cell).repositories();
-                    return self.pull(&repositories[0].digest(self.image(cell)?.manifest.digest)).await;
+                Some(StepValue::Pushed(behind)) => {
+                    let own = self.cell(cell);
+                    // A repository whose tags are kept need not have the image.
+                    let moves = || own.tags.iter().position(|tag| tag.existing != ExistingTags::Keep);
+                    let first = behind.first().map(|(reference, _)| &reference.name);
+                    let moved = first.or_else(|| Some(&own.references[moves()?].name));
+                    if let Some(name) = moved.or_else(|| own.stamped.first().map(|tag| &tag.repository)) {
+                        return self.pull(&name.digest(self.image(cell)?.manifest.digest)).await;
+                    }
                 }
                 _ => {}
             }
@@ -182,7 +208,7 @@ impl Worker {
     pub(super) async fn pull(&self, reference: &Reference) -> Result<String, StepError> {
         let slot = self.pulls.slot(reference.clone());
         let id = slot.get_or_try_init(|| async {
-            let credentials = (self.settings.credentials)(reference.name.registry.clone()).await;
+            let credentials = (self.settings.credentials)(reference.name.to_string()).await;
             self.engine.pull(reference, &self.matrix.platform, credentials).await
         });
         Ok(id.await?.clone())

@@ -78,6 +78,9 @@ impl From<RegistryError> for StepError {
             RegistryErrorKind::Transport(_) => {
                 (Some("check that the registry is up and its name is right, then run again".to_owned()), true)
             }
+            RegistryErrorKind::Immutable { .. } => {
+                (Some("give the image another tag; nothing was moved in this repository".to_owned()), false)
+            }
             _ => (None, false),
         };
         Self { help, environment, ..Self::new(error.to_string()) }

@@ -11,6 +11,7 @@ mod dispatcher;
 mod dockerfile;
 mod download;
 mod error;
+mod existing;
 mod fresh;
 mod images;
 mod inspect;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use futures_util::{StreamExt, TryStreamExt};
 
 use super::error::StepError;
+use super::existing;
 use super::fresh::with_dependents;
 use super::judge::{Judge, Seen};
 use super::known::Knowledge;
@@ -158,7 +159,10 @@ impl Surveyor<'_> {
         seen: &Seen,
     ) -> Result<(CellView, BTreeMap<StepId, Vec<Reason>>), StepError> {
         let Found { steps, expected, anew, tags, .. } = found;
-        let behind = tags.iter().find(|(_, has)| has.is_none() || *has != *expected);
+        let mut kept = existing::kept(found.cell, tags, *expected).into_iter();
+        let behind = tags
+            .iter()
+            .find(|(_, has)| !kept.next().unwrap_or_default() && (has.is_none() || *has != *expected));
         let mut because = BTreeMap::new();
         let (status, mut reasons) = match behind {
             _ if tags.is_empty() && expected.is_some() => (Status::Current, Vec::new()),

@@ -51,7 +51,7 @@ pub(super) enum StepValue {
     Engine(String),
 }
 
-/// Looks up the credentials with which the engine pulls from a registry host.
+/// Looks up the credentials with which the engine pulls from a repository.
 pub type CredentialLookup = Arc<dyn Fn(String) -> BoxFuture<'static, Option<PullCredentials>> + Send + Sync>;
 
 /// Settings of a run.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use super::command::{command, source};
 use super::dockerfile::{FOREIGN, dockerfile};
+use super::registry::{existing_tags, version_tags};
 use crate::manifest::reader::{Fields, Reader};
 use crate::manifest::{
-    Command, Condition, DockerfileBuild, ImageSource, Located, Location, PathEntry, Row, Template, grammar,
-    values,
+    Command, Condition, DockerfileBuild, ImageSource, Located, Location, PathEntry, Row, TagRule, Template,
+    VersionTag, grammar, values,
 };
 
 /// Stands in a list for the list of the image that is extended.
@@ -21,6 +22,9 @@ pub(in crate::manifest) struct RawImage {
     pub axes: Option<Vec<Located<String>>>,
     pub name: Option<Template>,
     pub tags: Option<Vec<Template>>,
+    pub version_tags: Option<Vec<VersionTag>>,
+    pub destinations: Option<Vec<Template>>,
+    pub existing_tags: Option<TagRule>,
     pub base: Option<(ImageSource, Location)>,
     pub dockerfile: Option<DockerfileBuild>,
     /// Keys that do not go with `dockerfile`, where they are written.
@@ -54,11 +58,11 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
     let written = |key: &&'static str| Some((*key, fields.get(key).and_then(|_| fields.key_at(key))?));
     let misspelt = |key| fields.get(key).is_none() && !fields.lacks(key);
     let broken = fields.reader().is_muted()
-        || !(is_list("axes") && is_list("tags"))
+        || !(is_list("axes") && is_list("tags") && is_list("version_tags"))
         || (fields.get("base").is_some() && base.is_none())
         || (fields.get("extends").is_some() && fields.located("extends").is_none())
         || (fields.get("dockerfile").is_some() && made.is_none())
-        || ["axes", "tags", "base", "dockerfile", "extends"].into_iter().any(misspelt);
+        || ["axes", "tags", "version_tags", "base", "dockerfile", "extends"].into_iter().any(misspelt);
     let setup = fields.tables("setup", &grammar::SETUP);
     RawImage {
         id,
@@ -66,6 +70,9 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
         axes: fields.texts("axes"),
         name: fields.template("name", values::repository_name),
         tags: fields.templates("tags", values::tag),
+        version_tags: version_tags(fields),
+        destinations: fields.some_templates("destinations", values::destination),
+        existing_tags: existing_tags(fields),
         base,
         dockerfile: made.as_ref().map(dockerfile),
         foreign: FOREIGN.iter().filter_map(written).collect(),

@@ -7,6 +7,7 @@ mod discovery;
 mod dockerfile;
 mod image;
 mod layer;
+mod registry;
 mod rule;
 mod settings;
 mod tool;
@@ -72,8 +73,9 @@ pub(super) fn document(reader: &Reader<'_>, table: &DeTable<'_>) -> Document {
             .map("vars", |name| values::identifier("a variable", name))
             .filter_map(|(name, value)| Some((name, reader.plain(value)?)))
             .collect(),
-        registries: named(&fields, "registries", &grammar::REGISTRY, values::host, |name, table| {
-            (name, settings::registry(table))
+        registries: named(&fields, "registries", &grammar::REGISTRY, values::registry, |name, table| {
+            let settings = registry::registry(&name, table);
+            (name, settings)
         }),
         limits: section(&fields, "limits", &grammar::LIMITS, settings::limits),
         axes: named(&fields, "axes", &grammar::AXIS, axis::name, axis::axis),

@@ -1,26 +1,19 @@
-//! `[project]`, `[registries]`, `[limits]` and the limits of steps.
+//! `[project]`, `[limits]` and the limits of steps.
 
 use std::time::Duration;
 
 use crate::manifest::reader::Fields;
-use crate::manifest::{Limits, Located, Network, Project, RegistrySettings, StepLimits, values};
+use crate::manifest::{Limits, Located, Network, Project, StepLimits, values};
 use crate::oci::Platform;
 
 pub(super) fn project(fields: &Fields<'_>) -> Project {
     Project {
         name: fields.plain("name").unwrap_or_else(|| Located::new(String::new(), fields.at())),
         repository: fields.template("repository", values::repository_prefix),
+        destinations: fields.templates("destinations", values::repository_prefix).unwrap_or_default(),
         platform: fields
             .value("platform", values::platform)
             .map_or_else(Platform::linux_amd64, |platform| platform.value),
-    }
-}
-
-pub(super) fn registry(fields: &Fields<'_>) -> RegistrySettings {
-    RegistrySettings {
-        insecure: fields.bool("insecure").unwrap_or(false),
-        requests_per_second: fields.number("requests_per_second"),
-        concurrency: fields.count("concurrency"),
     }
 }
 

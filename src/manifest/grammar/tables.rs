@@ -1,6 +1,7 @@
 //! The tables of the grammar.
 
 use super::axis::{AXIS, TOOL_VERSION};
+use super::registry::{EXISTING_TAGS, REGISTRY, VERSION_TAG};
 use super::{Key, Kind, Table};
 
 pub(super) const fn key(name: &'static str, kind: &'static Kind, doc: &'static str) -> Key {
@@ -23,7 +24,8 @@ static POSITIVE: Kind = Kind::Positive;
 pub(super) static TEXT: Kind = Kind::Text("", None);
 static TEXTS: Kind = Kind::List(&TEXT);
 static TEXT_MAP: Kind = Kind::Map(&TEXT);
-pub(super) static TEMPLATE: Kind = Kind::Text("may hold `{{ … }}`", None);
+const TEMPLATE_TEXT: Kind = Kind::Text("may hold `{{ … }}`", None);
+pub(super) static TEMPLATE: Kind = TEMPLATE_TEXT;
 static TEMPLATES: Kind = Kind::List(&TEMPLATE);
 static TEMPLATE_MAP: Kind = Kind::Map(&TEMPLATE);
 static CONDITION: Kind = Kind::Text("an expression without braces, e.g. `runtime.family == \"node\"`", None);
@@ -66,7 +68,11 @@ pub(in crate::manifest) static ROOT: Table = table(
         key("project", &Kind::Table(&PROJECT), "What is built and where it goes."),
         key("cache", &Kind::Table(&CACHE), "Where results of steps are shared between machines."),
         key("vars", &TEXT_MAP, "`{{ vars.NAME }}` in every template; `--var NAME=TEXT` overrides."),
-        key("registries", &Kind::Named(&REGISTRY), "Settings of a registry by its host."),
+        key(
+            "registries",
+            &Kind::Named(&REGISTRY),
+            "Settings of a registry by its host, or of a part of it by `host/path`.",
+        ),
         key("limits", &Kind::Table(&LIMITS), "Limits of a run, and defaults of its container steps."),
         key("axes", &Kind::Named(&AXIS), "Dimensions of the matrix."),
         key("tools", &Kind::Named(&TOOL), "Versioned downloads that layers name."),
@@ -92,6 +98,11 @@ pub(in crate::manifest) static PROJECT: Table = table(
             "Push prefix, e.g. `localhost:5000/acme`; `--repository` and RAILYARD_REPOSITORY override.",
         ),
         key(
+            "destinations",
+            &TEMPLATES,
+            "Further push prefixes: every image goes to each of them too. May use `vars`.",
+        ),
+        key(
             "platform",
             &Kind::Text("a platform", Some("^[a-z0-9]+/[a-z0-9]+(/[a-z0-9]+)?$")),
             "The one platform that is built; `linux/amd64` unless written.",
@@ -103,16 +114,6 @@ pub(in crate::manifest) static CACHE: Table = table(
     "cache",
     "Where results of steps are shared between machines.",
     &[needed("repository", &TEMPLATE, "A repository; whoever may write to it is trusted. May use `vars`.")],
-);
-
-pub(in crate::manifest) static REGISTRY: Table = table(
-    "registry",
-    "Settings of one registry.",
-    &[
-        key("insecure", &BOOL, "Plain HTTP, or TLS without verification; loopback needs no mark."),
-        key("requests_per_second", &POSITIVE, "Requests a second, at most."),
-        key("concurrency", &COUNT, "Requests at a time, at most."),
-    ],
 );
 
 pub(in crate::manifest) static LIMITS: Table = table(
@@ -409,6 +410,17 @@ pub(in crate::manifest) static IMAGE: Table = table(
         key("axes", &NAMES, "The axes of its cells, in order."),
         key("name", &TEMPLATE, "Last part of the repository; the image's own name unless written."),
         key("tags", &TEMPLATES, "Its tags."),
+        key(
+            "version_tags",
+            &Kind::List(&Kind::Either(&[TEMPLATE_TEXT, Kind::Table(&VERSION_TAG)])),
+            "Versions that become tags: `1.2.3`, `1.2` and `1`.",
+        ),
+        key(
+            "destinations",
+            &TEMPLATES,
+            "Push prefixes instead of the project's; `...` stands for those, or the ones of the image it extends.",
+        ),
+        EXISTING_TAGS,
         key("base", &BASE, "What it is built on."),
         key(
             "dockerfile",

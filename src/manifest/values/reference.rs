@@ -10,20 +10,6 @@ pub(in crate::manifest) fn platform(text: &str) -> Result<Platform, Fault> {
     })
 }
 
-/// The host of a registry as references name it.
-pub(in crate::manifest) fn host(text: &str) -> Result<(), Fault> {
-    let same = format!("{text}/x").parse::<RepositoryName>().is_ok_and(|r| r.registry == text);
-    if same {
-        return Ok(());
-    }
-    let help = if text.ends_with("docker.io") {
-        "write `docker.io`"
-    } else {
-        "write `host` or `host:port` as references do, e.g. `docker.io` or `localhost:5000`"
-    };
-    Err(fault("malformed-host", format!("`{text}` is not the host of a registry"), help))
-}
-
 /// A reference, `oci:DIR` or a template.
 pub(in crate::manifest) fn reference(text: &str) -> Result<(), Fault> {
     let (_, whole) = literal_part(text);
@@ -108,9 +94,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tags_and_hosts() {
+    fn tags() {
         assert!(tag("a:b").is_err() && tag("").is_err() && tag("{{ x }}").is_ok());
-        assert!(host("localhost:5000").is_ok() && host("docker.io").is_ok());
-        assert!(host("acme").is_err() && host("https://x.y").is_err() && host("index.docker.io").is_err());
     }
 }
