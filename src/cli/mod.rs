@@ -1,9 +1,12 @@
 //! The command line: clap, files and environment, wiring. Decides nothing about images.
 
 mod build;
+mod ci_images;
 mod exit;
 mod history;
 mod load;
+mod mirror;
+mod mirrors;
 mod plan;
 mod prepared;
 mod settings;
@@ -104,6 +107,11 @@ enum Command {
         #[arg(long, value_enum, default_value_t = DocumentFormat::Table)]
         format: DocumentFormat,
     },
+    /// Copies images of others into a registry: all platforms, by digest, only what differs.
+    Mirror(Box<mirror::MirrorArguments>),
+    /// Compares and sets the CI images of a Harness account. The key for its API comes from
+    /// HARNESS_API_KEY or HARNESS_TOKEN.
+    CiImages(Box<ci_images::CiImagesArguments>),
     /// Prints a completion script.
     Completions {
         /// The shell.
@@ -233,6 +241,8 @@ pub fn main() -> std::process::ExitCode {
         Command::History { subject, lines, all, format } => {
             history::history(&arguments.project, subject.as_deref(), lines, all, format)
         }
+        Command::Mirror(options) => mirror::mirror(&arguments.project, &options),
+        Command::CiImages(options) => ci_images::ci_images(&arguments.project, &options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "railyard", &mut script);

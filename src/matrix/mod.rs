@@ -6,6 +6,7 @@
 mod cell;
 mod context;
 mod expand;
+mod mirrors;
 mod product;
 mod query;
 mod rules;
@@ -14,5 +15,6 @@ mod template;
 
 pub use cell::*;
 pub use expand::{Overrides, expand};
+pub use mirrors::{ConcreteMirror, mirrors};
 pub use query::{Listing, Query, queries, subject};
 pub use select::{Selection, SelectionError};

@@ -5,6 +5,7 @@ mod command;
 mod discovery;
 mod image;
 mod layer;
+mod mirror;
 mod rule;
 mod settings;
 mod tool;
@@ -16,8 +17,8 @@ use toml::de::DeTable;
 use super::grammar::{self, Table};
 use super::reader::{Check, Fields, Reader};
 use super::{
-    Axis, Check as ImageCheck, Diagnostic, Layer, Limits, Located, Location, Project, RegistrySettings, Rule,
-    Template, Tool, values,
+    Axis, Check as ImageCheck, Diagnostic, Layer, Limits, Located, Location, Mirror, Project,
+    RegistrySettings, Rule, Template, Tool, values,
 };
 
 pub(super) use image::{INHERITED, RawImage};
@@ -51,6 +52,8 @@ pub(super) struct Document {
     pub checks: Vec<ImageCheck>,
     /// `[[rules]]`.
     pub rules: Vec<Rule>,
+    /// `[mirrors]`.
+    pub mirrors: Vec<Mirror>,
 }
 
 /// Reads a file whose shape has been checked.
@@ -84,6 +87,13 @@ pub(super) fn document(reader: &Reader<'_>, table: &DeTable<'_>) -> Document {
         ),
         checks: named(&fields, "checks", &grammar::CHECK, command::name, command::check),
         rules: fields.tables("rules", &grammar::RULE).iter().flatten().filter_map(rule::rule).collect(),
+        mirrors: named(
+            &fields,
+            "mirrors",
+            &grammar::MIRROR,
+            |name| values::name("a mirror", name),
+            mirror::mirror,
+        ),
     }
 }
 

@@ -4,9 +4,11 @@
 //! decoders may only ask for keys that stand here, and the JSON Schema is generated from it.
 
 mod axis;
+mod mirror;
 mod tables;
 
 pub(super) use axis::{AXIS, AXIS_VALUE, TOOL_VERSION, VERSION_SOURCE};
+pub(super) use mirror::MIRROR;
 pub(super) use tables::*;
 
 /// What a value may be.
