@@ -88,6 +88,9 @@ pub fn mirror(arguments: &ProjectArguments, options: &MirrorArguments) -> Result
     let facts = facts(&options.api)?;
     let runtime = runtime()?;
     let result = runtime.block_on(interruptible(mirror_async(arguments, options, loaded, &facts)));
+    if matches!(result, Err(Exit::Interrupted)) {
+        say("interrupted: what was sent stays; run again to go on");
+    }
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     result
 }
@@ -286,11 +289,16 @@ async fn of_account(
     let failed = super::ci_images::failed;
     let mut config = api.defaults().await.map_err(failed)?;
     if which == CiImageList::Current {
-        config.fields.extend(api.customer(true).await.map_err(failed)?.fields);
+        let set = api.customer(true).await.map_err(failed)?.fields;
+        config.fields.extend(set.into_iter().filter(|(_, value)| !value.is_null()));
     }
+    let own = options.to.as_deref().map(|to| format!("{to}/"));
     let mut names = Vec::new();
     for (field, value) in &config.fields {
         match config.image(field) {
+            Some(image) if own.as_ref().is_some_and(|own| image.starts_with(own)) => {
+                say(&format!("note: field `{field}` is set to the mirror's own `{image}`"));
+            }
             Some(image) => names.push(Listed { name: image.to_owned(), place: format!("field `{field}`") }),
             None => say(&format!("note: field `{field}` holds no image and is passed over: {value}")),
         }

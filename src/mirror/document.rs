@@ -56,10 +56,7 @@ pub(super) fn read(bytes: &[u8], name: &dyn std::fmt::Display) -> Result<Pointer
         schema_version: u32,
     }
     if serde_json::from_slice::<Version>(bytes).is_ok_and(|version| version.schema_version == 1) {
-        return Err(MirrorError::new(format!(
-            "`{name}` is a Docker schema 1 image, whose digest does not survive a copy"
-        ))
-        .help("ask its publisher for an image of schema 2 or OCI, or pull it and push it anew"));
+        return Err(schema_1(name));
     }
     let document: Document = serde_json::from_slice(bytes)
         .map_err(|error| MirrorError::new(format!("the manifest of `{name}` is malformed: {error}")))?;
@@ -85,6 +82,12 @@ pub(super) fn read(bytes: &[u8], name: &dyn std::fmt::Display) -> Result<Pointer
     let mut seen = std::collections::HashSet::new();
     blobs.retain(|blob| seen.insert(blob.digest));
     Ok(Pointers::Image(blobs))
+}
+
+/// What is said of images that registries no longer take.
+pub(super) fn schema_1(name: &dyn std::fmt::Display) -> MirrorError {
+    MirrorError::new(format!("`{name}` is a Docker schema 1 image, whose digest does not survive a copy"))
+        .help("ask its publisher for an image of schema 2 or OCI, or pull it and push it anew")
 }
 
 /// The platform of an index's entry for people; `None` for attestations and the like.

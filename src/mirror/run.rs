@@ -55,8 +55,12 @@ pub async fn mirror(
         begun: Instant::now(),
     };
     run.send(Event::RunStarted { cells: 0, steps: images.len(), reused: 0 });
-    let copies = images.iter().enumerate().map(|(at, image)| run.image(at, image));
-    let reports: Vec<MirrorReport> = stream::iter(copies).buffered(IMAGES).collect().await;
+    let run = &run;
+    let copies = images.iter().enumerate().map(|(at, image)| async move { (at, run.image(at, image).await) });
+    let mut reports: Vec<(usize, MirrorReport)> =
+        stream::iter(copies).buffer_unordered(IMAGES).collect().await;
+    reports.sort_by_key(|(at, _)| *at);
+    let reports: Vec<MirrorReport> = reports.into_iter().map(|(_, report)| report).collect();
     let bytes = MirrorTotals::of(&reports).bytes;
     run.send(Event::RunFinished {
         duration: run.begun.elapsed(),
@@ -153,5 +157,83 @@ impl Run {
             }
             Err(error) => report.failed(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::oci::{Descriptor, ImageConfig, ImageIndex, MEDIA_INDEX, RepositoryName, to_canonical_json};
+    use crate::registry::FakeRegistry;
+
+    /// An index of two images under `a.example/up/app:1`.
+    fn source(fake: &FakeRegistry) -> Descriptor {
+        let name: RepositoryName = "a.example/up/app".parse().unwrap();
+        let image = |arch: &str| {
+            let config = ImageConfig { architecture: arch.into(), ..ImageConfig::default() };
+            let layers = [Bytes::from_static(b"shared"), Bytes::from(arch.to_owned())];
+            fake.insert_image(&name.tag(arch), config, &layers)
+        };
+        let index = ImageIndex {
+            schema_version: 2,
+            media_type: Some(MEDIA_INDEX.into()),
+            manifests: vec![image("amd64"), image("arm64")],
+            annotations: Default::default(),
+        };
+        fake.insert_manifest(&name.tag("1"), MEDIA_INDEX, to_canonical_json(&index).into())
+    }
+
+    async fn run(fake: &Arc<FakeRegistry>, image: &MirrorImage) -> MirrorReport {
+        let settings = MirrorSettings { transfers: 2, fail_fast: false };
+        let (events, _receiver) = mpsc::unbounded_channel();
+        mirror(fake.clone(), std::slice::from_ref(image), settings, events).await.remove(0)
+    }
+
+    #[tokio::test]
+    async fn children_go_first_and_the_tag_last() {
+        let fake = Arc::new(FakeRegistry::new());
+        let index = source(&fake);
+        let image = MirrorImage::new("app:1", Some("a.example/up"), "b.example/acme").unwrap();
+        let report = run(&fake, &image).await;
+        assert_eq!((report.outcome, report.digest), (MirrorOutcome::Copied, Some(index.digest)));
+        assert_eq!(fake.content(index.digest).map(|bytes| bytes.len() as u64), Some(index.size));
+        let puts: Vec<String> =
+            fake.requests().into_iter().filter(|request| request.starts_with("PUT")).collect();
+        assert_eq!(puts.iter().filter(|put| put.starts_with("PUT blob")).count(), 5, "the layer is shared");
+        assert_eq!(puts.last().unwrap(), "PUT manifest b.example/acme/app:1");
+        assert!(puts[puts.len() - 2].contains("PUT manifest b.example/acme/app@sha256:"));
+        fake.clear_requests();
+        assert_eq!(run(&fake, &image).await.outcome, MirrorOutcome::Current);
+        assert_eq!(fake.requests().len(), 2, "one HEAD at each end");
+    }
+
+    #[tokio::test]
+    async fn a_failure_leaves_the_tag_and_the_next_run_goes_on() {
+        let fake = Arc::new(FakeRegistry::new());
+        source(&fake);
+        let image = MirrorImage::new("app:1", Some("a.example/up"), "b.example/acme").unwrap();
+        let refusal = crate::registry::RegistryErrorKind::Denied("no".into());
+        fake.fail_next(|request| request == "PUT manifest b.example/acme/app:1", refusal);
+        let report = run(&fake, &image).await;
+        assert_eq!((report.outcome, report.environment), (MirrorOutcome::Failed, true));
+        assert_eq!(fake.tagged(&image.target), None);
+        let sent = fake.bytes_sent();
+        assert_eq!(run(&fake, &image).await.outcome, MirrorOutcome::Copied);
+        assert_eq!(fake.bytes_sent(), sent);
+    }
+
+    #[tokio::test]
+    async fn pinned_images_need_no_tag_at_their_source() {
+        let fake = Arc::new(FakeRegistry::new());
+        let index = source(&fake);
+        let mut image = MirrorImage::new("app:1", Some("a.example/up"), "b.example/acme").unwrap();
+        image.pinned = Some(index.digest);
+        fake.remove_tag(&image.source);
+        let report = run(&fake, &image).await;
+        assert_eq!(report.outcome, MirrorOutcome::Copied);
+        assert_eq!(report.moved.map(|moved| moved.now), Some(None));
     }
 }

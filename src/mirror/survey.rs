@@ -50,6 +50,11 @@ pub async fn survey(registry: &dyn Registry, image: &MirrorImage) -> Result<Surv
     };
     let (source, target) = futures_util::future::join(source, registry.head(&image.target)).await;
     let found = target?.map(|descriptor| descriptor.digest);
+    if let Ok(Some(descriptor)) = &source
+        && descriptor.media_type.contains(".manifest.v1+")
+    {
+        return Err(super::document::schema_1(&image.source));
+    }
     let (wanted, moved) = match (image.digest(), source) {
         (Some(pinned), Ok(now)) => {
             let now = now.map(|descriptor| descriptor.digest);

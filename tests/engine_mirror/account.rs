@@ -62,7 +62,7 @@ fn diff_shows_every_field_known_or_not() {
         "supported, the latest release, newest known 1.14.4",
         "support unknown: no window is published for it",
         "a field that railyard's facts do not list",
-        "3 default, 1 set to the default, 2 differ, 2 without default",
+        "4 default, 1 set to the default, 2 differ, 2 without default",
         "next publication by the calendar: 20",
     ]);
     drop(ended);

@@ -10,6 +10,7 @@ use std::time::Duration;
 #[derive(Debug, Clone)]
 pub struct Answer {
     status: u16,
+    kind: String,
     headers: String,
     body: String,
     delay: Duration,
@@ -18,7 +19,8 @@ pub struct Answer {
 impl Answer {
     /// One with a body.
     pub fn json(status: u16, body: &str) -> Self {
-        Self { status, headers: String::new(), body: body.to_owned(), delay: Duration::ZERO }
+        let kind = "application/json".to_owned();
+        Self { status, kind, headers: String::new(), body: body.to_owned(), delay: Duration::ZERO }
     }
 
     /// With `data` in the envelope of a success.
@@ -27,6 +29,12 @@ impl Answer {
             200,
             &format!(r#"{{"status":"SUCCESS","data":{data},"metaData":null,"correlationId":"0891-ok"}}"#),
         )
+    }
+
+    /// Of another media type.
+    pub fn kind(mut self, kind: &str) -> Self {
+        self.kind = kind.to_owned();
+        self
     }
 
     /// With a header.
@@ -124,10 +132,10 @@ fn serve(mut stream: &TcpStream, state: &Mutex<State>) -> Option<()> {
     };
     let answer = answer.unwrap_or_else(|| Answer::json(404, ""));
     std::thread::sleep(answer.delay);
-    let Answer { status, headers, body, .. } = answer;
+    let Answer { status, kind, headers, body, .. } = answer;
     let length = body.len();
     let text = format!(
-        "HTTP/1.1 {status} Said\r\n{headers}Content-Type: application/json\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+        "HTTP/1.1 {status} Said\r\n{headers}Content-Type: {kind}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
     );
     stream.write_all(text.as_bytes()).ok()
 }

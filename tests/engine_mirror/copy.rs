@@ -206,20 +206,50 @@ fn a_source_with_other_bytes_is_refused() {
     let source = large(&project, 300_000);
     let registry = setting("RAILYARD_DEV_REGISTRY");
     let layer = manifest(&source)["layers"][0]["digest"].as_str().unwrap().to_owned();
-    // The blob of another image under this digest's path.
-    let front = Proxy::start(&registry);
-    let hex = layer.strip_prefix("sha256:").unwrap().to_owned();
     let wanted = format!("/blobs/{layer}");
-    front.rule(move |request| request.contains(&wanted).then_some(Fault::Answer(404)));
+    let front = Proxy::start(&registry);
+    front.rule(move |request| {
+        (request.starts_with("GET") && request.contains(&wanted)).then_some(Fault::Corrupt)
+    });
     let path = source.strip_prefix(&format!("{registry}/")).unwrap();
     let to = format!("{}/acme", second.host);
     let document = mirror(&project, 1, &["--to", &to, &format!("{}/{path}", front.host)]);
     let failure = document["images"][0]["failure"].as_str().unwrap();
-    assert!(
-        failure.contains("fetch blob") && failure.contains(&hex) && failure.contains("not found"),
-        "{failure}"
-    );
+    for part in ["fetch blob", &layer, "digest mismatch"] {
+        assert!(failure.contains(part), "{failure}");
+    }
     assert_eq!(digest(&format!("{to}/{path}")), None);
+}
+
+#[test]
+fn where_mounts_are_refused_blobs_are_sent() {
+    let (project, registry) = (bare(), setting("RAILYARD_DEV_REGISTRY"));
+    let proxy = Proxy::start(&registry);
+    proxy.rule(|request| request.contains("mount=").then_some(Fault::Answer(405)));
+    let (from, path) = (format!("{}/upstream", proxy.host), format!("t-{}", project.unique()));
+    let to = format!("{}/{path}", proxy.host);
+    let document = mirror(&project, 0, &["--to", &to, "--from", &from, IMAGES[2]]);
+    assert_eq!((outcomes(&document), sum(&document, "/blobs/mounted")), (vec!["copied"], 0));
+    assert_eq!(sum(&document, "/blobs/sent"), 6);
+    assert_eq!(
+        digest(&format!("{registry}/{path}/{}", IMAGES[2])),
+        digest(&format!("{}/{}", upstream(), IMAGES[2]))
+    );
+}
+
+#[test]
+fn schema_1_images_are_refused() {
+    let (project, api) = (bare(), crate::api::Api::start());
+    let body = r#"{"schemaVersion":1,"name":"old/image","tag":"1","architecture":"amd64","fsLayers":[],"history":[]}"#;
+    let answer = crate::api::Answer::json(200, body)
+        .kind("application/vnd.docker.distribution.manifest.v1+prettyjws")
+        .header("Docker-Content-Digest", &format!("sha256:{}", "a".repeat(64)));
+    api.answer("/v2/old/image/manifests/1", answer);
+    let to = format!("{}/t-{}", setting("RAILYARD_DEV_REGISTRY"), project.unique());
+    let document = mirror(&project, 1, &["--to", &to, &format!("{}/old/image:1", api.host)]);
+    let image = &document["images"][0];
+    assert!(image["failure"].as_str().unwrap().contains("is a Docker schema 1 image"), "{image:#}");
+    assert!(image["help"].as_str().unwrap().contains("schema 2 or OCI"));
 }
 
 #[test]

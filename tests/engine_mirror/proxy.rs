@@ -11,6 +11,8 @@ pub enum Fault {
     Answer(u16),
     /// The answer ends after so many bytes of its body.
     Cut(usize),
+    /// The first byte of the answer's body is another.
+    Corrupt,
     /// No answer ever.
     Stall,
 }
@@ -118,7 +120,7 @@ fn serve(client: TcpStream, upstream: &str, state: &Mutex<State>) -> std::io::Re
     server.write_all(&head)?;
     std::io::copy(&mut reader.take(length), &mut server)?;
     match fault {
-        Some(Fault::Cut(most)) => {
+        Some(Fault::Cut(_) | Fault::Corrupt) => {
             let mut answer = BufReader::new(server);
             let mut line = String::new();
             while line != "\r\n" {
@@ -126,7 +128,16 @@ fn serve(client: TcpStream, upstream: &str, state: &Mutex<State>) -> std::io::Re
                 answer.read_line(&mut line)?;
                 out.write_all(line.as_bytes())?;
             }
-            std::io::copy(&mut answer.take(most as u64), &mut out)?;
+            if let Some(Fault::Cut(most)) = fault {
+                std::io::copy(&mut answer.take(most as u64), &mut out)?;
+            } else {
+                let mut body = Vec::new();
+                answer.read_to_end(&mut body)?;
+                if let Some(first) = body.first_mut() {
+                    *first ^= 1;
+                }
+                out.write_all(&body)?;
+            }
         }
         _ => {
             std::io::copy(&mut server, &mut out)?;
