@@ -198,6 +198,9 @@ pub struct Summary {
     pub project: String,
     /// Cells in order of the matrix.
     pub cells: Vec<CellSummary>,
+    /// Images of others that were to be mirrored, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<MirrorSummary>,
     /// Every failure, in order.
     pub failures: Vec<Failure>,
     /// Steps that cells ask for.
@@ -220,6 +223,25 @@ pub struct Summary {
     pub interrupted: bool,
     /// Things the user should know.
     pub notices: Vec<String>,
+}
+
+/// A mirrored image at the end.
+#[derive(Debug, Clone, Serialize)]
+pub struct MirrorSummary {
+    /// The mirror's name.
+    pub mirror: String,
+    /// The image's name as it is listed.
+    pub image: String,
+    /// Where it went.
+    pub target: String,
+    /// `copied`, `current`, `failed` or `skipped`.
+    pub outcome: &'static str,
+    /// Its digest.
+    pub digest: Option<Digest>,
+    /// Bytes of blobs sent.
+    pub bytes: u64,
+    /// Why it failed.
+    pub failure: Option<String>,
 }
 
 /// What happened to blobs that images need.

@@ -5,6 +5,7 @@
 
 #![warn(clippy::unwrap_used, clippy::print_stdout, clippy::print_stderr)]
 
+pub mod ci_images;
 pub mod cli;
 pub mod delegate;
 pub mod discover;
@@ -15,6 +16,7 @@ pub mod layer;
 pub mod lock;
 pub mod manifest;
 pub mod matrix;
+pub mod mirror;
 pub mod oci;
 pub mod plan;
 pub mod registry;

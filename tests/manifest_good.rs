@@ -292,3 +292,13 @@ fn mistakes_of_rendering_are_no_mistakes_of_the_manifest() {
     }
     assert!(count >= 10);
 }
+
+#[test]
+fn mirrors() {
+    let manifest = serverless();
+    let mirror = named(&manifest.mirrors, "ci-images", |mirror| &mirror.name.value);
+    assert_eq!(texts(&mirror.images), ["harness/ci-addon:1.14.4", "quay.io/acme/tool:{{ vars.plugin }}"]);
+    assert_eq!(mirror.to.text, "{{ vars.registry }}/acme");
+    assert_eq!(mirror.from.as_ref().unwrap().text, "docker.io");
+    assert_eq!((mirror.file.as_ref().unwrap().text.as_str(), mirror.referrers), ("ci-images.txt", true));
+}

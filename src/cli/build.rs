@@ -11,9 +11,10 @@ use super::exit::{Exit, print, say};
 use super::load::{Loaded, Project, open, warn, write_lock};
 use super::settings::{cpus, created, secrets};
 use super::world::{LockUse, World, complete_lock, freshness, interruptible, runtime, world};
-use super::{BuildArguments, Progress, ProjectArguments, versions};
+use super::{BuildArguments, Progress, ProjectArguments, mirrors, versions};
 use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
+use crate::mirror::{MirrorImage, MirrorReport, MirrorSettings};
 use crate::oci::{Digest, Reference};
 use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Plan, Planned, Wanted, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
@@ -96,13 +97,17 @@ async fn build_async(
     let limits = limits(&project, build.jobs);
     let usage = if build.locked { LockUse::Refuse } else { LockUse::Complete };
     interruptible(complete_lock(&mut project, &world, usage, limits.transfers)).await?;
+    let mirrored = match build.push {
+        true => interruptible(mirrors::pinned(&mut project, &world.registry, usage)).await?,
+        false => Vec::new(),
+    };
     let created = created()?;
     let layouts = super::prepared::layouts(&project)?;
     let delivery = Delivery { push: build.push, load: build.load, checks: !build.no_checks };
     let inputs = Inputs { lock: &project.lock, layouts: &layouts, created: created.as_deref(), delivery };
     let plan = Arc::new(plan(&project.matrix, &project.chosen, inputs));
     if let Some(planned) = &planned {
-        refuse_drift(planned, &project, &plan, &layouts, created.as_deref())?;
+        refuse_drift(planned, &project, &plan, &layouts, created.as_deref(), &mirrored)?;
     }
     let matrix = Arc::new(project.matrix.clone());
     let cache = || world.cache(&project).filter(|_| !build.no_cache);
@@ -183,7 +188,38 @@ async fn build_async(
         say(&format!("note: the history of this run is not complete: {error}"));
     }
     delivered?;
+    let mirrored = mirror(build, &world, &mirrored, limits, &mut end).await;
+    if !mirrored.is_empty() {
+        print(&report::mirrored(&mirrored))?;
+    }
     conclude(build, outputs, reports, &end, &estimate)
+}
+
+/// Copies the mirrored images, once the cells are done; what fails is a failure of the run.
+async fn mirror(
+    build: &BuildArguments,
+    world: &World,
+    images: &[MirrorImage],
+    limits: Limits,
+    end: &mut RunEnd,
+) -> Vec<MirrorReport> {
+    let has_failed = build.fail_fast && !end.summary.failures.is_empty();
+    if images.is_empty() || end.summary.interrupted || has_failed {
+        return Vec::new();
+    }
+    let settings = MirrorSettings { transfers: limits.transfers, fail_fast: build.fail_fast };
+    let mut interrupts = interrupts();
+    let reports = tokio::select! {
+        reports = super::mirror::copy(&world.registry, images, settings, build.progress) => reports,
+        _ = interrupts.recv() => {
+            end.summary.interrupted = true;
+            return Vec::new();
+        }
+    };
+    end.summary.failures.extend(reports.iter().filter_map(MirrorReport::failure));
+    end.environment |= reports.iter().any(|report| report.environment);
+    end.summary.mirrors = reports.iter().map(MirrorReport::summary).collect();
+    reports
 }
 
 /// Reads a plan that was kept, and chooses its cells.
@@ -201,6 +237,9 @@ fn planned(path: &Path, arguments: &ProjectArguments, project: &mut Project) -> 
     })?;
     let chosen = planned.chosen();
     project.chosen = project.matrix.cells.iter().map(|cell| chosen.contains(cell.name.as_str())).collect();
+    if !planned.mirrors() {
+        project.mirrors.clear();
+    }
     Ok(planned)
 }
 
@@ -211,8 +250,15 @@ fn refuse_drift(
     plan: &Plan,
     layouts: &BTreeMap<String, Digest>,
     created: Option<&str>,
+    mirrored: &[MirrorImage],
 ) -> Result<(), Exit> {
-    let inputs = External::of(&project.matrix, &project.chosen).document(&project.lock, layouts, created);
+    let mut inputs = External::of(&project.matrix, &project.chosen).document(&project.lock, layouts, created);
+    // Without --push nothing is mirrored, whatever was planned.
+    if !mirrored.is_empty() || !planned.mirrors() {
+        inputs.mirrors = mirrors::inputs(mirrored);
+    } else {
+        inputs.mirrors = mirrors::inputs(&mirrors::of(project)?);
+    }
     let drift = planned.drift(&project.matrix, plan, &inputs);
     if drift.is_empty() {
         return Ok(());
@@ -236,7 +282,8 @@ fn show(
     recorder.finish()
 }
 
-fn reporter(progress: Progress) -> Box<dyn Reporter> {
+/// Shows a run on standard error.
+pub fn reporter(progress: Progress) -> Box<dyn Reporter> {
     let terminal = std::io::stderr().is_terminal();
     match progress {
         Progress::Quiet => Box::new(Quiet),
@@ -384,5 +431,9 @@ fn conclude(
 
 fn environment_words(summary: &crate::event::Summary) -> String {
     let failed = summary.count(CellOutcome::Failed);
-    format!("{failed} cells failed because of the environment; run again once it is mended, nothing is lost")
+    let images = summary.mirrors.iter().filter(|image| image.outcome == "failed").count();
+    let images = if images > 0 { format!(" and {images} mirrored images") } else { String::new() };
+    format!(
+        "{failed} cells{images} failed because of the environment; run again once it is mended, nothing is lost"
+    )
 }

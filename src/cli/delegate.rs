@@ -324,7 +324,7 @@ fn resolved(arguments: &ProjectArguments, text: &str) -> Result<(Reference, Refe
         }
     };
     let client: std::sync::Arc<dyn Registry> = match &project {
-        Some(project) => registry(&project.manifest, arguments.file.parent().unwrap_or(Path::new(""))).0,
+        Some(project) => registry(&project.manifest, arguments.directory()).0,
         None => std::sync::Arc::new(HttpRegistry::new(RegistryOptions {
             credentials: Credentials::docker(),
             ..RegistryOptions::default()

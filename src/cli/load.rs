@@ -8,7 +8,7 @@ use super::exit::{Exit, colour, say};
 use super::recipes::read_recipes;
 use crate::lock::Lock;
 use crate::manifest::{Diagnostic, Diagnostics, Manifest, Sources, imports, parse, render, render_plain};
-use crate::matrix::{Matrix, Overrides, Query, Selection, expand, queries};
+use crate::matrix::{ConcreteMirror, Matrix, Overrides, Query, Selection, expand, mirrors, queries};
 
 /// A project as it was read.
 pub struct Project {
@@ -18,6 +18,10 @@ pub struct Project {
     pub matrix: Matrix,
     /// For each cell whether it was chosen.
     pub chosen: Vec<bool>,
+    /// Its mirrors; none where cells were chosen.
+    pub mirrors: Vec<ConcreteMirror>,
+    /// The manifest's directory.
+    pub directory: PathBuf,
     /// Where the lock is.
     pub lock_path: PathBuf,
     /// The lock; empty where there is none.
@@ -30,6 +34,8 @@ pub struct Loaded {
     pub manifest: Manifest,
     /// What it wants looked up.
     pub queries: Vec<Query>,
+    /// Its mirrors.
+    pub mirrors: Vec<ConcreteMirror>,
     /// The manifest's directory.
     pub directory: PathBuf,
     /// Where the lock is.
@@ -55,11 +61,13 @@ fn open_as(arguments: &ProjectArguments, plain: bool) -> Result<Loaded, Exit> {
     let overrides = Overrides { vars: variables(arguments)?, repository: arguments.repository.clone() };
     let queries =
         queries(&manifest, &overrides).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
+    let mirrors =
+        mirrors(&manifest, &overrides).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
     let lock_path = arguments.lock.clone().unwrap_or_else(|| arguments.file.with_file_name("builds.lock"));
     let lock = read_lock(&lock_path, plain)?;
     let directory = arguments.file.parent().unwrap_or(Path::new("")).to_owned();
     let only = arguments.only.clone();
-    Ok(Loaded { manifest, queries, directory, lock_path, lock, overrides, only, plain })
+    Ok(Loaded { manifest, queries, mirrors, directory, lock_path, lock, overrides, only, plain })
 }
 
 /// Reads a project and expands it, with what the lock knows of discovered versions.
@@ -91,7 +99,7 @@ impl Loaded {
     /// # Errors
     /// Every mistake that only rendering finds.
     pub fn expand(self) -> Result<Project, Exit> {
-        let Self { mut manifest, overrides, lock, lock_path, only, plain, directory, .. } = self;
+        let Self { mut manifest, overrides, lock, lock_path, only, plain, mirrors, directory, .. } = self;
         let found = lock.versions.iter().map(|(key, versions)| (key.clone(), versions.found.clone()));
         manifest.resolve(&found.collect()).map_err(|found| mistakes(&manifest.sources, &found, plain))?;
         let mut matrix =
@@ -101,7 +109,8 @@ impl Loaded {
         let usage = |e: crate::matrix::SelectionError| Exit::Usage(format!("error: --only: {e}"));
         let chosen =
             Selection::parse(&only).and_then(|selection| selection.choose(&matrix)).map_err(usage)?;
-        Ok(Project { manifest, matrix, chosen, lock_path, lock })
+        let mirrors = if only.is_empty() { mirrors } else { Vec::new() };
+        Ok(Project { manifest, matrix, chosen, mirrors, directory, lock_path, lock })
     }
 
     /// The cells that an earlier lock stood for, where it still fits the manifest.

@@ -2,10 +2,13 @@
 
 mod access;
 mod build;
+mod ci_images;
 mod delegate;
 mod exit;
 mod history;
 mod load;
+mod mirror;
+mod mirrors;
 mod plan;
 mod prepared;
 mod recipes;
@@ -55,6 +58,13 @@ struct ProjectArguments {
     /// Only these cells: `image=GLOB,AXIS=GLOB,…`; may be given several times.
     #[arg(long, global = true, value_name = "CONDITIONS")]
     only: Vec<String>,
+}
+
+impl ProjectArguments {
+    /// The manifest's directory, which its files are relative to.
+    fn directory(&self) -> &std::path::Path {
+        self.file.parent().unwrap_or(std::path::Path::new(""))
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -110,6 +120,11 @@ enum Command {
     /// A delegate's Kubernetes manifest, and its pin at Harness.
     #[command(subcommand)]
     Delegate(delegate::DelegateCommand),
+    /// Copies images of others into a registry: all platforms, by digest, only what differs.
+    Mirror(Box<mirror::MirrorArguments>),
+    /// Compares and sets the CI images of a Harness account. The key for its API comes from
+    /// HARNESS_API_KEY or HARNESS_TOKEN.
+    CiImages(Box<ci_images::CiImagesArguments>),
     /// Prints a completion script.
     Completions {
         /// The shell.
@@ -240,6 +255,8 @@ pub fn main() -> std::process::ExitCode {
             history::history(&arguments.project, subject.as_deref(), lines, all, format)
         }
         Command::Delegate(command) => delegate::delegate(&arguments.project, &command),
+        Command::Mirror(options) => mirror::mirror(&arguments.project, &options),
+        Command::CiImages(options) => ci_images::ci_images(&arguments.project, &options),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "railyard", &mut script);

@@ -12,6 +12,7 @@ use crate::report;
 /// `railyard check`.
 pub fn check(arguments: &ProjectArguments, plain: bool) -> Result<(), Exit> {
     let project = load_as(arguments, plain)?;
+    super::mirrors::of(&project)?;
     warn(&project);
     print(&format!(
         "{}: {} images, {} cells, no mistakes\n",
@@ -35,6 +36,7 @@ pub fn plan(arguments: &ProjectArguments, options: &PlanArguments) -> Result<(),
     let preparation = Preparation {
         offline: options.offline,
         orphans: false,
+        mirrors: true,
         force: options.force.clone(),
         suppositions: options.suppositions.iter().map(parse).collect::<Result<_, _>>()?,
     };

@@ -8,8 +8,9 @@ use super::exit::Exit;
 use super::load::{Project, load, open};
 use super::settings::{created, store_path};
 use super::suppose::Supposition;
-use super::versions;
 use super::world::{LockUse, World, complete_lock, freshness, runtime, world};
+use super::{mirrors, versions};
+use crate::mirror::{MirrorReport, planned};
 use crate::oci::Digest;
 use crate::plan::{
     Actions, Delivery, Durations, Estimate, Inputs, Plan, PlanDocument, StepId, View, Wanted, plan,
@@ -24,6 +25,8 @@ pub struct Preparation {
     pub offline: bool,
     /// Look for tags that no cell has.
     pub orphans: bool,
+    /// Look at mirrored images.
+    pub mirrors: bool,
     /// Commands that are to run again.
     pub force: Vec<String>,
     /// What is supposed to be otherwise.
@@ -124,7 +127,12 @@ fn offline(arguments: &ProjectArguments, preparation: &Preparation) -> Result<Pr
     let plan = plan(&project.matrix, &project.chosen, inputs(&project, &layouts, created.as_deref()));
     let knowledge = Knowledge::default();
     let actions = Actions::decide(&plan, &knowledge.known);
-    let view = View { inputs: document(&project, &layouts, created.as_deref()), ..View::default() };
+    let mut view = View { inputs: document(&project, &layouts, created.as_deref()), ..View::default() };
+    if preparation.mirrors {
+        let images = mirrors::of(&project)?;
+        view.mirrors = images.iter().map(|image| MirrorReport::new(image).document()).collect();
+        view.inputs.mirrors = mirrors::inputs(&images);
+    }
     let orphans = Vec::new();
     let mut prepared = Prepared { project, plan, actions, knowledge, view, orphans, store, layouts, created };
     if !preparation.suppositions.is_empty() {
@@ -195,7 +203,11 @@ async fn complete(project: &mut Project, world: &World, usage: LockUse) -> Resul
 }
 
 /// Asks the records, the cache repository and the registries.
-async fn asked(world: &World, project: Project, preparation: &Preparation) -> Result<Prepared, Exit> {
+async fn asked(world: &World, mut project: Project, preparation: &Preparation) -> Result<Prepared, Exit> {
+    let images = match preparation.mirrors {
+        true => mirrors::pinned(&mut project, &world.registry, LockUse::Borrow).await?,
+        false => Vec::new(),
+    };
     let (layouts, created) = (layouts(&project)?, created()?);
     let inputs = inputs(&project, &layouts, created.as_deref());
     let plan = plan(&project.matrix, &project.chosen, inputs);
@@ -220,13 +232,17 @@ async fn asked(world: &World, project: Project, preparation: &Preparation) -> Re
     let mut actions = Actions::decide(&plan, &knowledge.known);
     let settled = survey.settled(&plan);
     actions.settle(&settled);
-    let view = View {
+    let mut view = View {
         cells: survey.cells,
         steps: survey.steps,
         settled,
         inputs: document(&project, &layouts, created.as_deref()),
+        mirrors: Vec::new(),
         what_if: None,
     };
+    view.inputs.mirrors = mirrors::inputs(&images);
+    let mirrored = planned(&*world.registry, &images).await;
+    view.mirrors = mirrored.iter().map(MirrorReport::document).collect();
     let store = Some(world.store.clone());
     Ok(Prepared { project, plan, actions, knowledge, view, orphans, store, layouts, created })
 }

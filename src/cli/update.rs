@@ -9,7 +9,8 @@ use super::world::{interruptible, pinner, runtime, world};
 use super::{ProjectArguments, UpdateArguments, versions};
 use crate::lock::{Lock, LockedVersions};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Query, subject};
-use crate::run::External;
+use crate::oci::Reference;
+use crate::run::{External, StepError};
 
 /// Cells that are named before the rest is counted.
 const NAMED: usize = 3;
@@ -50,7 +51,11 @@ async fn moved(
     let project = loaded.expand()?;
     let external = External::of(&project.matrix, &project.chosen);
     let tools = tools(&project.matrix);
-    names.check(&project, &queries, &external, &tools)?;
+    let mirrored = super::mirrors::of(&project)?;
+    let mirrored =
+        mirrored.into_iter().filter(|image| image.source.digest.is_none()).map(|image| image.source);
+    let mirrored: BTreeSet<Reference> = mirrored.collect();
+    names.check(&project, &queries, &external, &tools, &mirrored)?;
     let mut lock = project.lock.clone();
     lock.images.retain(|reference, _| {
         !(external.images.contains_key(reference) && names.text(&reference.to_string()))
@@ -60,8 +65,10 @@ async fn moved(
     let pinner = pinner(&world, 8);
     let completed = pinner.complete(&external, &mut lock, &project.matrix.platform);
     interruptible(async { completed.await.map_err(|errors| Exit::steps(&errors)) }).await?;
+    move_mirrors(&mirrored, &names, &world, &mut lock).await?;
     // Entries that nothing uses any more go only when everything was looked at.
     if update.names.is_empty() && arguments.only.is_empty() {
+        lock.mirrors.retain(|reference, _| mirrored.contains(reference));
         lock.images.retain(|reference, _| external.images.contains_key(reference));
         lock.downloads.retain(|url, _| external.downloads.contains_key(url));
         lock.versions.retain(|key, _| queries.iter().any(|query| query.key == *key));
@@ -69,6 +76,32 @@ async fn moved(
     let moves = Moves { before: &before, after: &lock, matrix: &project.matrix, earlier: earlier.as_ref() };
     let text = moves.text();
     Ok((lock, text))
+}
+
+/// Pins mirrored images to what their tags mean now.
+async fn move_mirrors(
+    mirrored: &BTreeSet<Reference>,
+    names: &Names<'_>,
+    world: &super::world::World,
+    lock: &mut Lock,
+) -> Result<(), Exit> {
+    let wanted: BTreeSet<Reference> =
+        mirrored.iter().filter(|reference| names.text(&reference.to_string())).cloned().collect();
+    let found = interruptible(async { Ok(super::mirrors::look_up(&world.registry, &wanted).await) }).await?;
+    let mut errors = Vec::new();
+    for (reference, result) in found {
+        match result {
+            Ok(Some(digest)) => {
+                lock.mirrors.insert(reference, digest);
+            }
+            Ok(None) => errors.push(
+                StepError::new(format!("there is no image `{reference}`"))
+                    .help("correct the mirror's list, or take the image out of it"),
+            ),
+            Err(error) => errors.push(error.into()),
+        }
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Exit::steps(&errors)) }
 }
 
 /// What was named on the command line; everything where nothing was.
@@ -95,12 +128,14 @@ impl Names<'_> {
         queries: &[Query],
         external: &External,
         tools: &BTreeMap<String, BTreeSet<String>>,
+        mirrored: &BTreeSet<Reference>,
     ) -> Result<(), Exit> {
         let images: Vec<String> = external.images.keys().map(ToString::to_string).collect();
         for name in self.0 {
             let alone = Names(std::slice::from_ref(name));
             let known = queries.iter().any(|query| alone.query(query))
                 || images.iter().any(|reference| alone.text(reference))
+                || mirrored.iter().any(|reference| alone.text(&reference.to_string()))
                 || external.downloads.keys().any(|url| alone.download(url, tools));
             if !known {
                 let axes = queries.iter().map(Query::name).chain(tools.keys().map(String::as_str));
@@ -149,6 +184,7 @@ impl Moves<'_> {
         for key in keys {
             self.versions(&mut text, key);
         }
+        self.mirrors(&mut text);
         let entries = |lock: &Lock| -> BTreeMap<String, String> {
             let images = lock.images.iter().map(|(r, i)| (r.to_string(), i.digest.to_string()));
             images.chain(lock.downloads.iter().map(|(url, d)| (url.clone(), d.sha256.to_string()))).collect()
@@ -172,6 +208,21 @@ impl Moves<'_> {
             }
         }
         text
+    }
+
+    fn mirrors(&self, text: &mut String) {
+        let (old, new) = (&self.before.mirrors, &self.after.mirrors);
+        let references: BTreeSet<&Reference> = old.keys().chain(new.keys()).collect();
+        for reference in references {
+            let _ = match (old.get(reference), new.get(reference)) {
+                (Some(was), Some(is)) if was == is => Ok(()),
+                (Some(was), Some(is)) => {
+                    writeln!(text, "moved    mirrored image {reference}\n         {was}\n      -> {is}")
+                }
+                (None, Some(is)) => writeln!(text, "added    mirrored image {reference} {is}"),
+                (_, None) => writeln!(text, "removed  mirrored image {reference}"),
+            };
+        }
     }
 
     fn versions(&self, text: &mut String, key: &str) {

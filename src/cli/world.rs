@@ -42,8 +42,7 @@ pub struct World {
 pub fn world(arguments: &ProjectArguments, manifest: &Manifest) -> Result<World, Exit> {
     let environment = |e: &dyn std::fmt::Display| Exit::Environment(format!("error: {e}"));
     let store = Arc::new(Store::open(&store_path(arguments)?).map_err(|e| environment(&e))?);
-    let directory = arguments.file.parent().unwrap_or(Path::new(""));
-    let (registry, credentials) = registry(manifest, directory);
+    let (registry, credentials) = registry(manifest, arguments.directory());
     let engine: Arc<dyn Engine> = Arc::new(DockerEngine::connect(None));
     let blobs = Arc::new(Blobs::new(store.clone(), registry.clone()));
     let platform = manifest.project.platform.clone();

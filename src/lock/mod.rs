@@ -25,6 +25,8 @@ pub struct Lock {
     pub downloads: BTreeMap<String, LockedDownload>,
     /// Discovered versions by what they are for: `axes.NAME` or `tools.NAME`.
     pub versions: BTreeMap<String, LockedVersions>,
+    /// Images that are mirrored: source -> digest of its manifest or index, with all platforms.
+    pub mirrors: BTreeMap<Reference, Digest>,
     /// Key of a `run` -> diff ID of its artifact.
     pub outputs: BTreeMap<Digest, DiffId>,
     /// Where the entries stand.
@@ -144,6 +146,14 @@ impl Lock {
                 }
             }
         }
+        for (reference, digest) in &self.mirrors {
+            let _ = write!(
+                text,
+                "\n[[mirror]]\nreference = {}\ndigest = {}\n",
+                quote(&reference.to_string()),
+                quote(&digest.to_string())
+            );
+        }
         if !self.outputs.is_empty() {
             text.push_str("\n[outputs]\n");
         }
@@ -185,6 +195,7 @@ mod tests {
                 found: vec![found("1.0.0", Some("1.0.0-y")), found("v2.0.0", None)],
             },
         );
+        lock.mirrors.insert("localhost:5000/harness/ci-addon:1.14.4".parse().unwrap(), Digest::of(b"index"));
         lock.outputs.insert(Digest::of(b"key"), DiffId(digest));
         lock
     }

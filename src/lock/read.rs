@@ -74,7 +74,7 @@ impl Reader<'_> {
             return;
         }
         self.entry("the lock", table, at(0..0))
-            .keys(&["version", "image", "download", "versions", "outputs"]);
+            .keys(&["version", "image", "download", "versions", "mirror", "outputs"]);
         let mut first = BTreeMap::new();
         for (table, place) in self.tables(table, "image") {
             self.image(table, place, &mut first);
@@ -86,6 +86,10 @@ impl Reader<'_> {
         let mut first = BTreeMap::new();
         for (table, place) in self.tables(table, "versions") {
             self.versions(table, place, &mut first);
+        }
+        let mut first = BTreeMap::new();
+        for (table, place) in self.tables(table, "mirror") {
+            self.mirror(table, place, &mut first);
         }
         self.outputs(table);
     }
@@ -226,6 +230,23 @@ impl Reader<'_> {
             return entry.twice(&name, at, first);
         }
         self.lock.versions.insert(name.to_owned(), LockedVersions { query: query.to_owned(), found });
+    }
+
+    fn mirror<'t>(
+        &mut self,
+        table: &'t DeTable<'t>,
+        place: Location,
+        first: &mut BTreeMap<Reference, Location>,
+    ) {
+        let mut entry = self.entry("[[mirror]]", table, place);
+        entry.keys(&["reference", "digest"]);
+        let reference = entry.value::<Reference>("reference");
+        let digest = entry.value::<Digest>("digest");
+        let (Some((reference, at)), Some((digest, _))) = (reference, digest) else { return };
+        if let Some(first) = first.insert(reference.clone(), at) {
+            return entry.twice(&reference, at, first);
+        }
+        self.lock.mirrors.insert(reference, digest);
     }
 
     fn outputs<'t>(&mut self, table: &'t DeTable<'t>) {

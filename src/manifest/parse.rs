@@ -140,6 +140,7 @@ fn assemble(sources: Sources, documents: Vec<(FileId, Document)>, problems: &mut
         merge("image", &mut merged.images, document.images, |i| &i.id, problems);
         merge("check", &mut merged.checks, document.checks, |c: &Check| &c.name, problems);
         merged.rules.extend(document.rules);
+        merge("mirror", &mut merged.mirrors, document.mirrors, |m| &m.name, problems);
     }
     let project = merged.project.map(|project| project.value).unwrap_or_else(|| {
         let at = start(FileId(0));
@@ -171,6 +172,7 @@ fn assemble(sources: Sources, documents: Vec<(FileId, Document)>, problems: &mut
         images,
         checks: merged.checks,
         rules: merged.rules,
+        mirrors: merged.mirrors,
     };
     check::names(&manifest, &merged.images, problems);
     // With an undefined axis, which has been reported, the axes of an image are not known.

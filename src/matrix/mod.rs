@@ -6,6 +6,7 @@
 mod cell;
 mod context;
 mod expand;
+mod mirrors;
 mod pattern;
 mod product;
 mod query;
@@ -18,6 +19,7 @@ mod template;
 
 pub use cell::*;
 pub use expand::{Overrides, expand};
+pub use mirrors::{ConcreteMirror, mirrors};
 pub use query::{Listing, Query, queries, subject};
 pub use recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName, Recipe};
 pub use select::{Selection, SelectionError};

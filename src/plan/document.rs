@@ -35,6 +35,9 @@ pub struct PlanDocument {
     pub estimate: Estimate,
     /// What comes from outside.
     pub inputs: InputsDocument,
+    /// Images of others that are copied into a registry.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<MirrorDocument>,
     /// What was supposed, and what it touches.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what_if: Option<WhatIf>,
@@ -47,9 +50,56 @@ pub struct InputsDocument {
     pub images: BTreeMap<String, Option<Digest>>,
     /// First URL -> sha256; none where it is not locked.
     pub downloads: BTreeMap<String, Option<Digest>>,
+    /// Source of a mirrored image -> digest, all platforms; none where it is not locked.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub mirrors: BTreeMap<String, Option<Digest>>,
     /// Time of creation of every image, where SOURCE_DATE_EPOCH sets one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created: Option<String>,
+}
+
+/// What happens to a mirrored image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MirrorAction {
+    /// It is copied.
+    Copy,
+    /// The target has it.
+    Current,
+    /// It could not be told.
+    Unknown,
+}
+
+impl MirrorAction {
+    /// Its name in documents.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Copy => "copy",
+            Self::Current => "current",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// An image of others that is copied into a registry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MirrorDocument {
+    /// The mirror's name in the manifest.
+    pub mirror: String,
+    /// The image's name as it is listed.
+    pub image: String,
+    /// Where it comes from.
+    pub source: String,
+    /// Where it goes.
+    pub target: String,
+    /// The digest that the target is to have, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Digest>,
+    /// `copy`, `current` or `unknown`.
+    pub action: MirrorAction,
+    /// What else there is to know.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// What supposed changes touch.
@@ -158,6 +208,8 @@ pub struct View {
     pub settled: Vec<StepId>,
     /// What comes from outside.
     pub inputs: InputsDocument,
+    /// How mirrored images stand.
+    pub mirrors: Vec<MirrorDocument>,
     /// What was supposed.
     pub what_if: Option<WhatIf>,
 }
@@ -267,6 +319,7 @@ impl PlanDocument {
             },
             critical_path: critical_path(plan).into_iter().map(|s| s.0).collect(),
             inputs: view.inputs.clone(),
+            mirrors: view.mirrors.clone(),
             what_if: view.what_if.clone(),
             estimate,
         }

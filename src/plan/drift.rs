@@ -74,6 +74,11 @@ impl Planned {
         self.cells.iter().filter(|c| c.chosen).map(|c| c.name.as_str()).collect()
     }
 
+    /// Whether images are to be mirrored.
+    pub fn mirrors(&self) -> bool {
+        !self.inputs.mirrors.is_empty()
+    }
+
     /// What is different now, for people; empty when nothing is.
     pub fn drift(&self, matrix: &Matrix, plan: &Plan, inputs: &InputsDocument) -> Vec<String> {
         let mut found = Vec::new();
@@ -86,6 +91,7 @@ impl Planned {
         }
         compare(&mut found, "image", &self.inputs.images, &inputs.images);
         compare(&mut found, "download", &self.inputs.downloads, &inputs.downloads);
+        compare(&mut found, "mirrored image", &self.inputs.mirrors, &inputs.mirrors);
         if self.inputs.created != inputs.created {
             found.push("SOURCE_DATE_EPOCH".into());
         }

@@ -18,7 +18,8 @@ mod step;
 pub use action::{Action, Actions, Anew, Known, critical_path, priorities};
 pub use builder::{Inputs, plan};
 pub use document::{
-    CellDocument, InputsDocument, PLAN_SCHEMA, PlanDocument, StepDocument, Totals, UNRECORDED, View, WhatIf,
+    CellDocument, InputsDocument, MirrorAction, MirrorDocument, PLAN_SCHEMA, PlanDocument, StepDocument,
+    Totals, UNRECORDED, View, WhatIf,
 };
 pub use drift::{Planned, PlannedError};
 pub use durations::{Durations, Group, Measure, Measured, Wanted, delivery_name, step_command, step_name};

@@ -342,6 +342,17 @@ impl Registry for HttpRegistry {
         })
     }
 
+    fn copy_blob<'a>(
+        &'a self,
+        from: &'a RepositoryName,
+        to: &'a RepositoryName,
+        descriptor: &'a Descriptor,
+        mount_from: Option<&'a RepositoryName>,
+        progress: Progress,
+    ) -> BoxFuture<'a, Result<Upload, RegistryError>> {
+        Box::pin(self.relay(from, to, descriptor, mount_from, progress))
+    }
+
     fn fetch_blob<'a>(
         &'a self,
         repository: &'a RepositoryName,
@@ -395,7 +406,7 @@ impl Registry for HttpRegistry {
         &'a self,
         repository: &'a RepositoryName,
         subject: Digest,
-        artifact_type: &'a str,
+        artifact_type: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<Vec<Descriptor>>, RegistryError>> {
         Box::pin(async move {
             self.list_referrers(repository, subject, artifact_type)

@@ -194,7 +194,7 @@ impl Partial {
 }
 
 /// The first byte of a `Content-Range: bytes FIRST-LAST/SIZE`.
-fn starts_at(header: Option<&str>) -> Option<u64> {
+pub(super) fn starts_at(header: Option<&str>) -> Option<u64> {
     header?.trim().strip_prefix("bytes ")?.split_once('-')?.0.trim().parse().ok()
 }
 

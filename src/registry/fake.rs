@@ -160,6 +160,7 @@ impl FakeRegistry {
         let bytes = match source {
             None => return Err(RegistryErrorKind::NotMounted),
             Some(BlobSource::Bytes(bytes)) => bytes,
+            Some(BlobSource::Stream(_)) => return Err(RegistryErrorKind::NotMounted),
             Some(BlobSource::File(path)) => {
                 std::fs::read(&path).map_err(|error| RegistryErrorKind::file(&path, error))?.into()
             }
@@ -350,6 +351,28 @@ impl Registry for FakeRegistry {
         )
     }
 
+    fn copy_blob<'a>(
+        &'a self,
+        from: &'a RepositoryName,
+        to: &'a RepositoryName,
+        descriptor: &'a Descriptor,
+        mount_from: Option<&'a RepositoryName>,
+        progress: Progress,
+    ) -> BoxFuture<'a, Result<Upload, RegistryError>> {
+        later(
+            move || format!("copy blob `{}` from `{from}` to `{to}`", descriptor.digest),
+            move || {
+                let mount_from = mount_from.or(Some(from));
+                match self.push(to, descriptor, mount_from, None, &progress) {
+                    Err(RegistryErrorKind::NotMounted) => {}
+                    done => return done,
+                }
+                let bytes = self.get_blob(from, descriptor)?;
+                self.push(to, descriptor, None, Some(BlobSource::Bytes(bytes)), &progress)
+            },
+        )
+    }
+
     fn fetch_blob<'a>(
         &'a self,
         repository: &'a RepositoryName,
@@ -410,7 +433,7 @@ impl Registry for FakeRegistry {
         &'a self,
         _: &'a RepositoryName,
         _: Digest,
-        _: &'a str,
+        _: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<Vec<Descriptor>>, RegistryError>> {
         Box::pin(async { Ok(None) })
     }

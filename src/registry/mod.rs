@@ -20,6 +20,7 @@ mod manifests;
 mod meter;
 mod payload;
 mod referrers;
+mod relay;
 mod retry;
 mod secret;
 mod transport;
@@ -39,6 +40,7 @@ pub use credentials::Credentials;
 pub use error::{RegistryError, RegistryErrorKind, causes};
 pub use fake::FakeRegistry;
 pub use host::HostSettings;
+pub use payload::BlobStream;
 pub use retry::RetrySettings;
 pub use secret::{Credential, Secret};
 pub use transport::TlsSettings;
@@ -50,6 +52,8 @@ pub enum BlobSource {
     File(PathBuf),
     /// Bytes in memory.
     Bytes(Bytes),
+    /// Bytes that arrive from elsewhere, anew for each try.
+    Stream(BlobStream),
 }
 
 /// How a blob came to be in a repository.
@@ -110,6 +114,18 @@ pub trait Registry: Send + Sync {
         progress: Progress,
     ) -> BoxFuture<'a, Result<Upload, RegistryError>>;
 
+    /// Brings a blob from one repository into another, of the same registry or another one: `HEAD`
+    /// first, then a mount (from `mount_from`, or from `from` within one registry), then its bytes,
+    /// which are not kept here.
+    fn copy_blob<'a>(
+        &'a self,
+        from: &'a RepositoryName,
+        to: &'a RepositoryName,
+        descriptor: &'a Descriptor,
+        mount_from: Option<&'a RepositoryName>,
+        progress: Progress,
+    ) -> BoxFuture<'a, Result<Upload, RegistryError>>;
+
     /// Fetches a blob into a new file at `target` (through a temporary beside it), verified by
     /// digest and size; resumes after a broken connection.
     fn fetch_blob<'a>(
@@ -141,12 +157,12 @@ pub trait Registry: Send + Sync {
         bytes: Bytes,
     ) -> BoxFuture<'a, Result<bool, RegistryError>>;
 
-    /// The referrers of a manifest that are of one artifact type; `None` where the registry does
+    /// The referrers of a manifest, of one artifact type or of all; `None` where the registry does
     /// not keep them.
     fn referrers<'a>(
         &'a self,
         repository: &'a RepositoryName,
         subject: Digest,
-        artifact_type: &'a str,
+        artifact_type: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Option<Vec<Descriptor>>, RegistryError>>;
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use futures_util::{Stream, StreamExt as _, stream};
 use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Body, RequestBuilder};
@@ -15,6 +16,16 @@ use super::{BlobSource, RegistryErrorKind};
 
 /// Bytes handed over at once.
 const PIECE: usize = 128 * 1024;
+
+/// Bytes of a blob that arrive from elsewhere: each call gives them from the beginning.
+#[derive(Clone)]
+pub struct BlobStream(pub Arc<dyn Fn() -> BoxStream<'static, io::Result<Bytes>> + Send + Sync>);
+
+impl std::fmt::Debug for BlobStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("BlobStream")
+    }
+}
 
 /// The body of a request.
 pub(super) enum Payload {
@@ -55,6 +66,7 @@ impl BlobBody {
                 let file = tokio::fs::File::open(path).await.map_err(failed)?;
                 Ok(self.counted(ReaderStream::with_capacity(file, PIECE)))
             }
+            BlobSource::Stream(stream) => Ok(self.counted((stream.0)())),
         }
     }
 
@@ -76,7 +88,7 @@ impl BlobBody {
     fn path(&self) -> &Path {
         match &self.source {
             BlobSource::File(path) => path,
-            BlobSource::Bytes(_) => Path::new(""),
+            BlobSource::Bytes(_) | BlobSource::Stream(_) => Path::new(""),
         }
     }
 }

@@ -14,16 +14,18 @@ const PAGE: usize = 4 * 1024 * 1024;
 const PAGES: usize = 1000;
 
 impl HttpRegistry {
-    /// The referrers of one artifact type, page by page; `None` where there is no such API.
+    /// The referrers of one artifact type or of all, page by page; `None` where there is no such API.
     pub(super) async fn list_referrers(
         &self,
         repository: &RepositoryName,
         subject: Digest,
-        artifact_type: &str,
+        artifact_type: Option<&str>,
     ) -> Result<Option<Vec<Descriptor>>, RegistryErrorKind> {
         let host = self.host(repository)?;
         let mut url = host.url(&repository.repository, &format!("referrers/{subject}"));
-        url.query_pairs_mut().append_pair("artifactType", artifact_type);
+        if let Some(artifact_type) = artifact_type {
+            url.query_pairs_mut().append_pair("artifactType", artifact_type);
+        }
         let mut found = Vec::new();
         for _ in 0..PAGES {
             let scopes = Scopes::pull(&repository.repository);
@@ -38,7 +40,8 @@ impl HttpRegistry {
             let page: ImageIndex = serde_json::from_slice(&reply.body)
                 .map_err(|error| RegistryErrorKind::Malformed(format!("list of referrers: {error}")))?;
             // A registry may leave the choice of the type to the client.
-            let wanted = |d: &Descriptor| d.artifact_type.as_deref() == Some(artifact_type);
+            let wanted =
+                |d: &Descriptor| artifact_type.is_none() || d.artifact_type.as_deref() == artifact_type;
             found.extend(page.manifests.into_iter().filter(wanted));
             match reply.header("link").and_then(|link| next_page(link, &url)) {
                 None => return Ok(Some(found)),

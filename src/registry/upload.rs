@@ -176,6 +176,7 @@ impl Push<'_> {
 
     async fn check_size(&self, source: &BlobSource) -> Result<(), RegistryErrorKind> {
         let (what, size) = match source {
+            BlobSource::Stream(_) => return Ok(()),
             BlobSource::Bytes(bytes) => ("the blob".to_owned(), bytes.len() as u64),
             BlobSource::File(path) => {
                 let known = tokio::fs::metadata(path).await;

@@ -59,9 +59,11 @@ impl Default for Bars {
 impl Reporter for Bars {
     fn event(&mut self, event: &Event) {
         match event {
-            Event::RunStarted { steps, .. } => {
+            Event::RunStarted { cells, steps, .. } => {
                 self.whole.set_length(*steps as u64);
-                self.whole.set_message(self.counts());
+                if *cells > 0 {
+                    self.whole.set_message(self.counts());
+                }
             }
             Event::StepStarted { step, kind, label, .. } => {
                 let bar = self.group.insert_before(&self.whole, ProgressBar::new_spinner());

@@ -8,12 +8,14 @@ use crate::event::{CellOutcome, Summary};
 pub fn junit(summary: &Summary) -> String {
     let failed = summary.count(CellOutcome::Failed);
     let skipped = summary.count(CellOutcome::Skipped);
+    let unmirrored = |outcome| summary.mirrors.iter().filter(|image| image.outcome == outcome).count();
+    let (failed, skipped) = (failed + unmirrored("failed"), skipped + unmirrored("skipped"));
     let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(
         text,
         "<testsuites><testsuite name=\"{}\" tests=\"{}\" failures=\"{failed}\" skipped=\"{skipped}\" time=\"{:.3}\">",
         escape(&summary.project),
-        summary.cells.len(),
+        summary.cells.len() + summary.mirrors.len(),
         summary.seconds
     );
     for cell in &summary.cells {
@@ -27,6 +29,18 @@ pub fn junit(summary: &Summary) -> String {
                 let message = escape(cell.failure.as_deref().unwrap_or("failed"));
                 writeln!(text, "><failure message=\"{message}\">{message}</failure></testcase>")
             }
+        };
+    }
+    for image in &summary.mirrors {
+        let (name, class) = (escape(&image.image), escape(&format!("mirror {}", image.mirror)));
+        let _ = write!(text, "<testcase classname=\"{class}\" name=\"{name}\"");
+        let _ = match image.outcome {
+            "skipped" => writeln!(text, "><skipped/></testcase>"),
+            "failed" => {
+                let message = escape(image.failure.as_deref().unwrap_or("failed"));
+                writeln!(text, "><failure message=\"{message}\">{message}</failure></testcase>")
+            }
+            _ => writeln!(text, "/>"),
         };
     }
     text.push_str("</testsuite></testsuites>\n");

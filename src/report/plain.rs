@@ -30,12 +30,13 @@ impl<W: Write + Send> Plain<W> {
 impl<W: Write + Send> Reporter for Plain<W> {
     fn event(&mut self, event: &Event) {
         match event {
+            Event::RunStarted { cells: 0, steps, .. } => self.steps = *steps,
             Event::RunStarted { cells, steps, .. } => {
                 self.steps = *steps;
                 self.line(format_args!("{cells} cells, {steps} steps to run"));
             }
             Event::StepStarted { step, kind, label, class, .. } => {
-                let loud = *class == Class::Container;
+                let loud = *class == Class::Container || *kind == "mirror";
                 if loud {
                     self.line(format_args!("#{} {kind} {label}", step.0));
                 }

@@ -34,6 +34,15 @@ pub fn table(plan: &PlanDocument) -> String {
             let _ = writeln!(text, "         {reason}");
         }
     }
+    if !plan.mirrors.is_empty() {
+        let _ = writeln!(text, "\nMIRRORED IMAGES");
+    }
+    for image in &plan.mirrors {
+        let _ = writeln!(text, "{:<8} {}  {}", image.action.name(), image.image, image.target);
+        if let Some(reason) = &image.reason {
+            let _ = writeln!(text, "         {reason}");
+        }
+    }
     let _ = writeln!(text, "\nSTEPS");
     let mut shown: Vec<&StepDocument> = plan
         .steps

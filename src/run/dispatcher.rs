@@ -331,6 +331,7 @@ impl Dispatcher<'_> {
         let summary = Summary {
             project: self.matrix.project.clone(),
             cells: self.cells.into_iter().flatten().collect(),
+            mirrors: Vec::new(),
             failures: self.failures,
             steps_asked: self.plan.asked(),
             steps: self.plan.graph.node_count(),

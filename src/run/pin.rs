@@ -138,6 +138,7 @@ impl External {
         InputsDocument {
             images: images.chain(directories).collect(),
             downloads: downloads.collect(),
+            mirrors: BTreeMap::new(),
             created: created.map(str::to_owned),
         }
     }

@@ -226,7 +226,7 @@ impl Provenances {
     ) -> Result<Vec<Descriptor>, StepError> {
         let without = |host: &str| self.without.lock().unwrap_or_else(PoisonError::into_inner).contains(host);
         if !without(&repository.registry) {
-            if let Some(found) = self.registry.referrers(repository, image, STATEMENT_TYPE).await? {
+            if let Some(found) = self.registry.referrers(repository, image, Some(STATEMENT_TYPE)).await? {
                 return Ok(found);
             }
             let mut without = self.without.lock().unwrap_or_else(PoisonError::into_inner);

@@ -7,6 +7,7 @@ mod discovery;
 mod dockerfile;
 mod image;
 mod layer;
+mod mirror;
 mod registry;
 mod rule;
 mod settings;
@@ -19,8 +20,8 @@ use toml::de::DeTable;
 use super::grammar::{self, Table};
 use super::reader::{Check, Fields, Reader};
 use super::{
-    Axis, Check as ImageCheck, Diagnostic, Layer, Limits, Located, Location, Project, RegistrySettings, Rule,
-    Template, values,
+    Axis, Check as ImageCheck, Diagnostic, Layer, Limits, Located, Location, Mirror, Project,
+    RegistrySettings, Rule, Template, values,
 };
 
 pub(super) use dockerfile::help as dockerfile_help;
@@ -56,6 +57,8 @@ pub(super) struct Document {
     pub checks: Vec<ImageCheck>,
     /// `[[rules]]`.
     pub rules: Vec<Rule>,
+    /// `[mirrors]`.
+    pub mirrors: Vec<Mirror>,
 }
 
 /// Reads a file whose shape has been checked.
@@ -90,6 +93,13 @@ pub(super) fn document(reader: &Reader<'_>, table: &DeTable<'_>) -> Document {
         ),
         checks: named(&fields, "checks", &grammar::CHECK, command::name, command::check),
         rules: fields.tables("rules", &grammar::RULE).iter().flatten().filter_map(rule::rule).collect(),
+        mirrors: named(
+            &fields,
+            "mirrors",
+            &grammar::MIRROR,
+            |name| values::name("a mirror", name),
+            mirror::mirror,
+        ),
     }
 }
 

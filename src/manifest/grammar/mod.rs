@@ -4,10 +4,12 @@
 //! decoders may only ask for keys that stand here, and the JSON Schema is generated from it.
 
 mod axis;
+mod mirror;
 mod registry;
 mod tables;
 
 pub(super) use axis::{AXIS, AXIS_VALUE, TOOL_VERSION, VERSION_SOURCE};
+pub(super) use mirror::MIRROR;
 pub(super) use registry::{ACCESS, ECR, REGISTRY, SECRET, VERSION_TAG};
 pub(super) use tables::*;
 

@@ -1,6 +1,7 @@
 //! The tables of the grammar.
 
 use super::axis::{AXIS, TOOL_VERSION};
+use super::mirror::MIRROR;
 use super::registry::{EXISTING_TAGS, REGISTRY, VERSION_TAG};
 use super::{Key, Kind, Table};
 
@@ -84,6 +85,7 @@ pub(in crate::manifest) static ROOT: Table = table(
         ),
         key("checks", &Kind::Named(&CHECK), "Commands that a finished image must pass."),
         key("rules", &Kind::List(&Kind::Table(&RULE)), "What is said of cells that a condition is true for."),
+        key("mirrors", &Kind::Named(&MIRROR), "Images of others that are copied into a registry."),
     ],
 );
 

@@ -15,7 +15,7 @@ pub(in crate::manifest) use mode::{chmod, octal, owner};
 pub(in crate::manifest) use name::{identifier, is_name, label, name, secret_file, variable, version};
 pub(in crate::manifest) use path::{member, path, sha256, url};
 pub(in crate::manifest) use reference::{
-    platform, reference, repository, repository_name, repository_prefix, tag,
+    mirrored, platform, reference, repository, repository_name, repository_prefix, tag,
 };
 pub(in crate::manifest) use registry::{
     aws_account, aws_endpoint, aws_region, aws_role, destination, ecr_host, helper, registry, version_tag,

@@ -36,6 +36,18 @@ pub(in crate::manifest) fn reference(text: &str) -> Result<(), Fault> {
     }
 }
 
+/// A reference in a registry, for copying.
+pub(in crate::manifest) fn mirrored(text: &str) -> Result<(), Fault> {
+    if text.starts_with("oci:") {
+        return Err(fault(
+            "malformed-reference",
+            format!("`{text}` is no image in a registry"),
+            "write `repository:tag`; images are copied from registry to registry",
+        ));
+    }
+    reference(text)
+}
+
 /// A repository.
 pub(in crate::manifest) fn repository(text: &str) -> Result<(), Fault> {
     if !literal_part(text).1 {

@@ -1,0 +1,175 @@
+//! The four requests of the API (`/ci/execution-config/…`).
+
+use std::fmt;
+
+use serde_json::{Value, json};
+use url::Url;
+
+use super::compare::Change;
+use super::envelope::{Config, open};
+use super::error::ApiError;
+use super::http::{Http, HttpSettings, Reply, is_loopback};
+use crate::registry::Secret;
+
+/// What requests are authenticated with.
+#[derive(Debug, Clone)]
+pub enum Access {
+    /// An API key, sent as `X-API-KEY`.
+    Key(Secret),
+    /// A bearer token.
+    Token(Secret),
+}
+
+impl Access {
+    /// Replaces the secret wherever it occurs in words that came from outside.
+    fn scrub(&self, text: &str) -> String {
+        let (Self::Key(secret) | Self::Token(secret)) = self;
+        let secret = secret.expose();
+        if secret.len() < 4 { text.to_owned() } else { text.replace(secret, "…") }
+    }
+}
+
+/// What builds run on: each has a configuration of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Infrastructure {
+    /// Kubernetes.
+    K8,
+    /// Virtual machines.
+    Vm,
+}
+
+impl fmt::Display for Infrastructure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::K8 => "K8",
+            Self::Vm => "VM",
+        })
+    }
+}
+
+/// The API of one account for one infrastructure.
+pub struct ConfigApi {
+    base: Url,
+    account: String,
+    infrastructure: Infrastructure,
+    access: Access,
+    http: Http,
+}
+
+impl ConfigApi {
+    /// A client; contacts nobody. `base` is the gateway, e.g. `https://app.harness.io/gateway`.
+    ///
+    /// # Errors
+    /// When `base` is no URL that a key may be sent to.
+    pub fn new(
+        base: &str,
+        account: &str,
+        infrastructure: Infrastructure,
+        access: Access,
+        settings: HttpSettings,
+    ) -> Result<Self, ApiError> {
+        let refused =
+            |why: &str| ApiError::new(format!("the API's URL `{base}` {why}"), "give --url https://…");
+        let base = Url::parse(base).map_err(|error| refused(&format!("is no URL: {error}")))?;
+        if !base.username().is_empty() || base.password().is_some() {
+            return Err(ApiError::new("the API's URL holds a user or password", "leave them out of --url"));
+        }
+        if base.scheme() != "https" && !(base.scheme() == "http" && is_loopback(&base)) {
+            return Err(refused("is not https, so that the key would be sent in the clear"));
+        }
+        let http = Http::new(settings, Some(&access), &base)?;
+        Ok(Self { base, account: account.to_owned(), infrastructure, access, http })
+    }
+
+    /// The images that pipelines use where nothing else is set.
+    ///
+    /// # Errors
+    /// When the API refuses or cannot be reached.
+    pub async fn defaults(&self) -> Result<Config, ApiError> {
+        let action = "read the default images (get-default-config)";
+        self.config(action, self.url("get-default-config", None)).await
+    }
+
+    /// The images that the account's pipelines use; with `overrides_only` those that differ from the
+    /// defaults.
+    ///
+    /// # Errors
+    /// When the API refuses or cannot be reached.
+    pub async fn customer(&self, overrides_only: bool) -> Result<Config, ApiError> {
+        let action = "read the account's images (get-customer-config)";
+        self.config(action, self.url("get-customer-config", Some(overrides_only))).await
+    }
+
+    /// Sets the images of fields.
+    ///
+    /// # Errors
+    /// When the API refuses or cannot be reached; nobody knows then whether it did it.
+    pub async fn update(&self, changes: &[Change]) -> Result<(), ApiError> {
+        let body = Self::update_body(changes).to_string();
+        self.post("set the account's images (update-config)", "update-config", &body).await
+    }
+
+    /// Sets fields back to their defaults.
+    ///
+    /// # Errors
+    /// As [`ConfigApi::update`].
+    pub async fn reset(&self, fields: &[String]) -> Result<(), ApiError> {
+        let body = Self::reset_body(fields).to_string();
+        self.post("set images back to the defaults (reset-config)", "reset-config", &body).await
+    }
+
+    /// What [`ConfigApi::update`] sends.
+    pub fn update_body(changes: &[Change]) -> Value {
+        changes.iter().map(|change| json!({ "field": change.field, "value": change.value })).collect()
+    }
+
+    /// What [`ConfigApi::reset`] sends.
+    pub fn reset_body(fields: &[String]) -> Value {
+        fields.iter().map(|field| json!({ "field": field })).collect()
+    }
+
+    /// Where a request goes, for people.
+    pub fn address(&self, request: &str) -> String {
+        self.url(request, None).to_string()
+    }
+
+    fn url(&self, request: &str, overrides_only: Option<bool>) -> Url {
+        let mut url = self.base.clone();
+        let path = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{path}/ci/execution-config/{request}"));
+        url.query_pairs_mut()
+            .append_pair("accountIdentifier", &self.account)
+            .append_pair("infra", &self.infrastructure.to_string());
+        if let Some(overrides_only) = overrides_only {
+            url.query_pairs_mut().append_pair("overridesOnly", if overrides_only { "true" } else { "false" });
+        }
+        url
+    }
+
+    async fn config(&self, action: &str, url: Url) -> Result<Config, ApiError> {
+        let data = self.ask(action, &url, None).await?;
+        Config::of(data).map_err(|why| {
+            let help = "check --url; the API may have changed";
+            ApiError::new(self.access.scrub(&format!("failed to {action}: {why}")), help)
+        })
+    }
+
+    async fn post(&self, action: &str, request: &str, body: &str) -> Result<(), ApiError> {
+        self.ask(action, &self.url(request, None), Some(body)).await.map(|_| ())
+    }
+
+    async fn ask(&self, action: &str, url: &Url, body: Option<&str>) -> Result<Option<Value>, ApiError> {
+        let Reply { status, body, .. } = self.http.send(url, body).await.map_err(|why| {
+            let help = "check --url and the network, then run again";
+            ApiError::new(self.access.scrub(&format!("failed to {action}: {why}")), help)
+        })?;
+        if (300..400).contains(&status) {
+            let why = format!(
+                "failed to {action}: the server answered {status}, a redirect, which is not followed"
+            );
+            return Err(ApiError::new(why, "give the address that it leads to with --url"));
+        }
+        open(action, status, &body)
+            .map_err(|error| ApiError { message: self.access.scrub(&error.message), help: error.help })
+    }
+}

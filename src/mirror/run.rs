@@ -1,0 +1,239 @@
+//! A list of images: looked up, copied side by side, reported as it goes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use futures_util::{StreamExt as _, stream};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::{Copier, MirrorError, MirrorImage, MirrorOutcome, MirrorReport, MirrorTotals, Tally, survey};
+use crate::event::{Direction, Event, Outcome};
+use crate::oci::Digest;
+use crate::plan::{Class, StepId};
+use crate::registry::{Progress, Registry};
+
+/// Images on their way at a time.
+const IMAGES: usize = 4;
+/// Images looked up at a time.
+const LOOKUPS: usize = 8;
+
+/// How a list is copied.
+#[derive(Debug, Clone, Copy)]
+pub struct MirrorSettings {
+    /// Blobs on their way at a time.
+    pub transfers: usize,
+    /// Begin nothing more after the first failure.
+    pub fail_fast: bool,
+}
+
+/// How every image stands, in order; copies nothing.
+pub async fn planned(registry: &dyn Registry, images: &[MirrorImage]) -> Vec<MirrorReport> {
+    let looked_up = images.iter().map(|image| async move {
+        let report = MirrorReport::new(image);
+        match survey(registry, image).await {
+            Ok(surveyed) => report.surveyed(&surveyed),
+            Err(error) => report.failed(error),
+        }
+    });
+    stream::iter(looked_up).buffered(LOOKUPS).collect().await
+}
+
+/// Copies every image that differs, and reports in order. One that fails stops no other, unless the
+/// settings say so. Events are those of a run, with a step an image.
+pub async fn mirror(
+    registry: Arc<dyn Registry>,
+    images: &[MirrorImage],
+    settings: MirrorSettings,
+    events: UnboundedSender<Event>,
+) -> Vec<MirrorReport> {
+    let run = Run {
+        copier: Copier::new(registry, settings.transfers),
+        fail_fast: settings.fail_fast,
+        has_failed: AtomicBool::new(false),
+        events,
+        begun: Instant::now(),
+    };
+    run.send(Event::RunStarted { cells: 0, steps: images.len(), reused: 0 });
+    let run = &run;
+    let copies = images.iter().enumerate().map(|(at, image)| async move { (at, run.image(at, image).await) });
+    let mut reports: Vec<(usize, MirrorReport)> =
+        stream::iter(copies).buffer_unordered(IMAGES).collect().await;
+    reports.sort_by_key(|(at, _)| *at);
+    let reports: Vec<MirrorReport> = reports.into_iter().map(|(_, report)| report).collect();
+    let bytes = MirrorTotals::of(&reports).bytes;
+    run.send(Event::RunFinished {
+        duration: run.begun.elapsed(),
+        interrupted: false,
+        bytes_sent: bytes,
+        bytes_fetched: bytes,
+    });
+    reports
+}
+
+struct Run {
+    copier: Copier,
+    fail_fast: bool,
+    has_failed: AtomicBool,
+    events: UnboundedSender<Event>,
+    begun: Instant,
+}
+
+impl Run {
+    fn send(&self, event: Event) {
+        // A reporter that is gone must not stop the run.
+        let _ = self.events.send(event);
+    }
+
+    async fn image(&self, at: usize, image: &MirrorImage) -> MirrorReport {
+        let report = MirrorReport::new(image);
+        if self.fail_fast && self.has_failed.load(Ordering::Relaxed) {
+            return report;
+        }
+        let step = StepId(u32::try_from(at).unwrap_or(u32::MAX));
+        let started = Instant::now();
+        self.send(Event::StepStarted {
+            step,
+            kind: "mirror",
+            name: image.mirror.clone().unwrap_or_else(|| "mirror".into()),
+            label: image.listed.clone(),
+            class: Class::Transfer,
+            key: Digest::of(image.target.to_string().as_bytes()),
+            queued: Default::default(),
+            started: self.begun.elapsed(),
+        });
+        let tally = Tally::default();
+        let report = self.carry(step, image, report, &tally).await.tally(&tally);
+        let failure = report.failure();
+        let outcome = match report.outcome {
+            MirrorOutcome::Failed => Outcome::Failed,
+            MirrorOutcome::Current => Outcome::Reused,
+            _ => Outcome::Succeeded,
+        };
+        self.has_failed.fetch_or(outcome == Outcome::Failed, Ordering::Relaxed);
+        self.send(Event::StepFinished {
+            step,
+            outcome,
+            duration: started.elapsed(),
+            failure,
+            changed: report.outcome == MirrorOutcome::Copied,
+            digest: report.digest,
+        });
+        report
+    }
+
+    async fn carry(
+        &self,
+        step: StepId,
+        image: &MirrorImage,
+        report: MirrorReport,
+        tally: &Tally,
+    ) -> MirrorReport {
+        let surveyed = match survey(&*self.copier.registry, image).await {
+            Ok(surveyed) => surveyed,
+            Err(error) => return report.failed(error),
+        };
+        let mut report = report.surveyed(&surveyed);
+        let events = self.events.clone();
+        let progress: Progress = Arc::new(move |bytes| {
+            let _ = events.send(Event::StepBytes { step, direction: Direction::Sent, bytes });
+        });
+        let copied = async {
+            if !surveyed.is_current() {
+                self.copier.copy(image, surveyed.wanted, tally, &progress).await?;
+            }
+            match image.referrers {
+                true => self.copier.copy_referrers(image, surveyed.wanted, tally, &progress).await,
+                false => Ok::<_, MirrorError>(0),
+            }
+        };
+        match copied.await {
+            Ok(referrers) => {
+                report.referrers = referrers;
+                if report.outcome == MirrorOutcome::Copy || referrers > 0 {
+                    report.outcome = MirrorOutcome::Copied;
+                }
+                report
+            }
+            Err(error) => report.failed(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::sync::mpsc;
+
+    use super::*;
+    use crate::oci::{Descriptor, ImageConfig, ImageIndex, MEDIA_INDEX, RepositoryName, to_canonical_json};
+    use crate::registry::FakeRegistry;
+
+    /// An index of two images under `a.example/up/app:1`.
+    fn source(fake: &FakeRegistry) -> Descriptor {
+        let name: RepositoryName = "a.example/up/app".parse().unwrap();
+        let image = |arch: &str| {
+            let config = ImageConfig { architecture: arch.into(), ..ImageConfig::default() };
+            let layers = [Bytes::from_static(b"shared"), Bytes::from(arch.to_owned())];
+            fake.insert_image(&name.tag(arch), config, &layers)
+        };
+        let index = ImageIndex {
+            schema_version: 2,
+            media_type: Some(MEDIA_INDEX.into()),
+            manifests: vec![image("amd64"), image("arm64")],
+            annotations: Default::default(),
+        };
+        fake.insert_manifest(&name.tag("1"), MEDIA_INDEX, to_canonical_json(&index).into())
+    }
+
+    async fn run(fake: &Arc<FakeRegistry>, image: &MirrorImage) -> MirrorReport {
+        let settings = MirrorSettings { transfers: 2, fail_fast: false };
+        let (events, _receiver) = mpsc::unbounded_channel();
+        mirror(fake.clone(), std::slice::from_ref(image), settings, events).await.remove(0)
+    }
+
+    #[tokio::test]
+    async fn children_go_first_and_the_tag_last() {
+        let fake = Arc::new(FakeRegistry::new());
+        let index = source(&fake);
+        let image = MirrorImage::new("app:1", Some("a.example/up"), "b.example/acme").unwrap();
+        let report = run(&fake, &image).await;
+        assert_eq!((report.outcome, report.digest), (MirrorOutcome::Copied, Some(index.digest)));
+        assert_eq!(fake.content(index.digest).map(|bytes| bytes.len() as u64), Some(index.size));
+        let puts: Vec<String> =
+            fake.requests().into_iter().filter(|request| request.starts_with("PUT")).collect();
+        assert_eq!(puts.iter().filter(|put| put.starts_with("PUT blob")).count(), 5, "the layer is shared");
+        assert_eq!(puts.last().unwrap(), "PUT manifest b.example/acme/app:1");
+        assert!(puts[puts.len() - 2].contains("PUT manifest b.example/acme/app@sha256:"));
+        fake.clear_requests();
+        assert_eq!(run(&fake, &image).await.outcome, MirrorOutcome::Current);
+        assert_eq!(fake.requests().len(), 2, "one HEAD at each end");
+    }
+
+    #[tokio::test]
+    async fn a_failure_leaves_the_tag_and_the_next_run_goes_on() {
+        let fake = Arc::new(FakeRegistry::new());
+        source(&fake);
+        let image = MirrorImage::new("app:1", Some("a.example/up"), "b.example/acme").unwrap();
+        let refusal = crate::registry::RegistryErrorKind::Denied("no".into());
+        fake.fail_next(|request| request == "PUT manifest b.example/acme/app:1", refusal);
+        let report = run(&fake, &image).await;
+        assert_eq!((report.outcome, report.environment), (MirrorOutcome::Failed, true));
+        assert_eq!(fake.tagged(&image.target), None);
+        let sent = fake.bytes_sent();
+        assert_eq!(run(&fake, &image).await.outcome, MirrorOutcome::Copied);
+        assert_eq!(fake.bytes_sent(), sent);
+    }
+
+    #[tokio::test]
+    async fn pinned_images_need_no_tag_at_their_source() {
+        let fake = Arc::new(FakeRegistry::new());
+        let index = source(&fake);
+        let mut image = MirrorImage::new("app:1", Some("a.example/up"), "b.example/acme").unwrap();
+        image.pinned = Some(index.digest);
+        fake.remove_tag(&image.source);
+        let report = run(&fake, &image).await;
+        assert_eq!(report.outcome, MirrorOutcome::Copied);
+        assert_eq!(report.moved.map(|moved| moved.now), Some(None));
+    }
+}
