@@ -9,6 +9,7 @@ pub mod cli;
 pub mod discover;
 pub mod engine;
 pub mod event;
+pub mod export;
 pub mod layer;
 pub mod lock;
 pub mod manifest;

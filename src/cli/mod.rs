@@ -2,9 +2,12 @@
 
 mod build;
 mod exit;
+mod export;
 mod history;
 mod load;
+mod pipeline;
 mod plan;
+mod plugin;
 mod prepared;
 mod settings;
 mod status;
@@ -104,6 +107,11 @@ enum Command {
         #[arg(long, value_enum, default_value_t = DocumentFormat::Table)]
         format: DocumentFormat,
     },
+    /// Writes the matrix for other programs: Dockerfiles, a bake file, pipelines.
+    Export {
+        #[command(subcommand)]
+        target: export::ExportTarget,
+    },
     /// Prints a completion script.
     Completions {
         /// The shell.
@@ -200,6 +208,12 @@ struct BuildArguments {
     /// Write `json:FILE` or `junit:FILE`; may be given several times.
     #[arg(long, value_name = "FORM:FILE")]
     report: Vec<String>,
+    /// Write the images and their digests as the artifact file that Harness and Drone read.
+    #[arg(long, value_name = "FILE")]
+    artifact_file: Option<PathBuf>,
+    /// Wait so long (`60s`) for the engine where a step needs it.
+    #[arg(long, value_name = "DURATION", value_parser = crate::manifest::parse_duration)]
+    wait_engine: Option<std::time::Duration>,
     /// How progress is shown.
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     progress: Progress,
@@ -219,7 +233,10 @@ enum Progress {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit.report(),
+    };
     let result = match arguments.command {
         Command::Check { plain } => plan::check(&arguments.project, plain),
         Command::Schema => plan::schema(),
@@ -233,6 +250,7 @@ pub fn main() -> std::process::ExitCode {
         Command::History { subject, lines, all, format } => {
             history::history(&arguments.project, subject.as_deref(), lines, all, format)
         }
+        Command::Export { target } => export::export(&arguments.project, &target),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "railyard", &mut script);
@@ -242,5 +260,19 @@ pub fn main() -> std::process::ExitCode {
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(exit) => exit.report(),
+    }
+}
+
+/// The process's arguments; where it has none, those that the settings of a pipeline step stand for.
+fn arguments() -> Result<Arguments, Exit> {
+    if std::env::args_os().len() > 1 {
+        return Ok(Arguments::parse());
+    }
+    // A variable that is no text is no setting.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    match plugin::arguments(&Arguments::command(), variables)? {
+        Some(words) => Ok(Arguments::parse_from(std::iter::once("railyard".to_owned()).chain(words))),
+        None => Ok(Arguments::parse()),
     }
 }

@@ -496,6 +496,8 @@ pub struct Image {
     pub max_age: Option<Duration>,
     /// Whether its cells are pushed; false for images that only others use.
     pub push: bool,
+    /// What later steps of a pipeline are told: key -> value.
+    pub outputs: Vec<(String, Template)>,
 }
 
 /// A row of `include` or `exclude`.
@@ -545,6 +547,14 @@ pub enum RuleLevel {
     Warn,
     /// Makes the cell a mistake.
     Reject,
+}
+
+/// A duration as written in a manifest: `90s`, `30m`, `1h30m`.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    super::values::duration(text).map_err(|fault| format!("{}; {}", fault.message, fault.help))
 }
 
 /// A literal sha256 as written in a manifest: bare digits or with `sha256:`.

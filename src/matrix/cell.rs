@@ -69,6 +69,8 @@ pub struct Cell {
     pub max_age: Option<Duration>,
     /// Whether it has the built-in check `abi`.
     pub abi: bool,
+    /// What later steps of a pipeline are told, see [`fill_run`](super::fill_run); part of no key.
+    pub outputs: Vec<(Arc<str>, Arc<str>)>,
     /// Where its image is defined.
     pub at: Location,
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use minijinja::value::Value;
 
 use super::cell::*;
+use super::outputs::{mentions_run, run_placeholders};
 use super::product::{OwnedPoint, cell_name, coordinates, points};
 use super::rules;
 use super::template::{ABSENT, Failed, Point, Renderer, environment};
@@ -222,6 +223,7 @@ impl<'m> Expansion<'m> {
         let setup: Result<Vec<_>, Failed> =
             image.setup.iter().map(|command| self.shared_command(command, point)).collect();
         let config = self.config(image, point);
+        let outputs = self.outputs(image, point);
         let checks: Result<Vec<_>, Failed> =
             named_checks(image).map(|name| self.check(name, point)).collect();
         let base = base?;
@@ -252,6 +254,7 @@ impl<'m> Expansion<'m> {
             checks: checks?,
             max_age: image.max_age,
             abi: image.checks.iter().any(|check| check.value == ABI_CHECK),
+            outputs: outputs?,
             at: image.id.at,
         })
     }
@@ -737,6 +740,15 @@ impl<'m> Expansion<'m> {
         spec.entrypoint = self.argv(image.entrypoint.as_deref(), point)?;
         spec.cmd = self.argv(image.cmd.as_deref(), point)?;
         Ok(spec)
+    }
+
+    fn outputs(&mut self, image: &'m Image, point: &Point) -> Result<Vec<(Arc<str>, Arc<str>)>, Failed> {
+        let extra = run_placeholders();
+        let rendered = image.outputs.iter().map(|(key, value)| {
+            let extra = if mentions_run(&value.text) { &extra[..] } else { &[] };
+            Ok((key.as_str().into(), self.renderer.render(value, point, extra)?))
+        });
+        rendered.collect()
     }
 
     fn argv(&mut self, argv: Option<&'m [Template]>, point: &Point) -> Result<Option<Vec<String>>, Failed> {

@@ -6,6 +6,7 @@
 mod cell;
 mod context;
 mod expand;
+mod outputs;
 mod product;
 mod query;
 mod rules;
@@ -14,5 +15,6 @@ mod template;
 
 pub use cell::*;
 pub use expand::{Overrides, expand};
+pub use outputs::{fill_run, wants_revision};
 pub use query::{Listing, Query, queries, subject};
 pub use select::{Selection, SelectionError};

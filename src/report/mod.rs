@@ -8,6 +8,7 @@ mod estimate_view;
 mod history_view;
 mod html_view;
 mod junit;
+mod outputs;
 mod plain;
 mod plan_view;
 mod status_view;
@@ -18,6 +19,7 @@ pub use estimate_view::{against_estimate, estimate};
 pub use history_view::{RunDocument, changes, changes_json, run, run_json, runs, runs_json};
 pub use html_view::html;
 pub use junit::junit;
+pub use outputs::{OutputForm, Outputs, artifact_file, outputs};
 pub use plain::Plain;
 pub use plan_view::{dot, mermaid, table};
 pub use status_view::{

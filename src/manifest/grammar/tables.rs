@@ -377,5 +377,6 @@ pub(in crate::manifest) static IMAGE: Table = table(
             "Its checks; `abi` is built in, `...` stands for those of the image it extends.",
         ),
         key("push", &BOOL, "Whether its cells are pushed; false for images that only others use."),
+        key("outputs", &TEMPLATE_MAP, "What later steps of a pipeline are told; merged by name."),
     ],
 );
