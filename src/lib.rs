@@ -10,6 +10,7 @@ pub mod discover;
 pub mod engine;
 pub mod event;
 pub mod export;
+pub mod import;
 pub mod layer;
 pub mod lock;
 pub mod manifest;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::ProjectArguments;
 use super::exit::{Exit, print, say};
-use super::load::{Project, load, open};
+use super::load::{Project, load, open, variables};
 use super::world::{LockUse, World, complete_lock, runtime, world};
 use super::{build, versions};
 use crate::export::{
@@ -59,8 +59,8 @@ pub struct DockerfileOptions {
 /// Options of pipelines.
 #[derive(Debug, Args)]
 pub struct JobOptions {
-    /// The axis that jobs are divided by; may be given several times. The one that most cells have
-    /// unless given.
+    /// The axis that jobs are divided by; may be given several times. The one with the most values
+    /// that most cells have unless given.
     #[arg(long = "axis", value_name = "AXIS")]
     axes: Vec<String>,
     /// Jobs at a time.
@@ -84,7 +84,7 @@ pub fn export(arguments: &ProjectArguments, target: &ExportTarget) -> Result<(),
         ExportTarget::Bake(options) => docker(arguments, options, true),
         ExportTarget::HarnessPipeline { jobs, codebase } => {
             let project = load(arguments)?;
-            let divided = divided(&project, jobs)?;
+            let divided = divided(&project, jobs, arguments)?;
             let sources = if *codebase { None } else { Some(texts(&project, arguments)?) };
             let manifest = match &sources {
                 Some(sources) => sources.files[0].0.clone(),
@@ -96,7 +96,7 @@ pub fn export(arguments: &ProjectArguments, target: &ExportTarget) -> Result<(),
         ExportTarget::GithubActions { jobs } => {
             let project = load(arguments)?;
             let manifest = arguments.file.display().to_string();
-            single(jobs, github_actions(&divided(&project, jobs)?, &manifest, jobs.concurrency))
+            single(jobs, github_actions(&divided(&project, jobs, arguments)?, &manifest, jobs.concurrency))
         }
     }
 }
@@ -195,9 +195,13 @@ fn chosen(project: &Project, names: &[String]) -> Result<Vec<CellId>, Exit> {
     Ok(found)
 }
 
-fn divided(project: &Project, options: &JobOptions) -> Result<crate::export::Jobs, Exit> {
+fn divided(
+    project: &Project,
+    options: &JobOptions,
+    arguments: &ProjectArguments,
+) -> Result<crate::export::Jobs, Exit> {
     let cells = chosen(project, &[])?;
-    jobs(&project.manifest, &project.matrix, &cells, &options.axes).map_err(|error| {
+    jobs(&project.manifest, &project.matrix, &cells, &options.axes, &variables(arguments)?).map_err(|error| {
         let help = match error {
             JobsError::UnknownAxis(_) => "name an axis of the images that are chosen",
             JobsError::ReservedAxis(_) | JobsError::Value(..) => "divide by another axis with --axis",

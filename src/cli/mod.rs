@@ -4,6 +4,8 @@ mod build;
 mod exit;
 mod export;
 mod history;
+mod import;
+mod init;
 mod load;
 mod pipeline;
 mod plan;
@@ -112,6 +114,13 @@ enum Command {
         #[command(subcommand)]
         target: export::ExportTarget,
     },
+    /// Reads a pipeline that builds images by hand, and writes the manifest that does the same.
+    Import {
+        #[command(subcommand)]
+        source: import::ImportSource,
+    },
+    /// Writes a manifest to start from; `--repository` is where its images go.
+    Init(init::InitOptions),
     /// Prints a completion script.
     Completions {
         /// The shell.
@@ -251,6 +260,8 @@ pub fn main() -> std::process::ExitCode {
             history::history(&arguments.project, subject.as_deref(), lines, all, format)
         }
         Command::Export { target } => export::export(&arguments.project, &target),
+        Command::Import { source } => import::import(&source),
+        Command::Init(options) => init::init(&options, arguments.project.repository.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "railyard", &mut script);

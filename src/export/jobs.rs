@@ -1,6 +1,6 @@
 //! A matrix divided into the jobs of a pipeline: one for each point of some axes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use crate::manifest::Manifest;
@@ -71,7 +71,8 @@ pub enum JobsError {
     },
 }
 
-/// Divides the chosen cells by these axes; by the axis that most of them have where none is named.
+/// Divides the chosen cells by these axes, or by one that suits them where none is named. `vars` are
+/// values of variables from outside.
 ///
 /// # Errors
 /// See [`JobsError`].
@@ -80,6 +81,7 @@ pub fn jobs(
     matrix: &Matrix,
     cells: &[CellId],
     axes: &[String],
+    vars: &BTreeMap<String, String>,
 ) -> Result<Jobs, JobsError> {
     let chosen: Vec<&Cell> = cells.iter().map(|id| &matrix.cells[id.0]).collect();
     let axes = match axes {
@@ -133,17 +135,27 @@ pub fn jobs(
     Ok(Jobs {
         project: matrix.project.clone(),
         registry,
-        variables: manifest.vars.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
+        variables: manifest
+            .vars
+            .iter()
+            .map(|(name, value)| (name.clone(), vars.get(name).unwrap_or(&value.value).clone()))
+            .collect(),
         shared,
         groups: groups.into_iter().map(|(images, points)| group(images, &axes, &points)).collect(),
         outputs: outputs.collect(),
     })
 }
 
+/// Of the axes that at least half of the cells have, the one that divides them furthest.
 fn usual_axis(manifest: &Manifest, cells: &[&Cell]) -> Option<String> {
-    let count = |axis: &str| cells.iter().filter(|cell| value_of(cell, axis).is_some()).count();
-    let counted = manifest.axes.iter().map(|axis| (count(&axis.name.value), &axis.name.value));
-    let best = counted.filter(|(count, _)| *count > 0).rev().max_by_key(|(count, _)| *count);
+    let values = |axis: &str| -> Vec<&str> { cells.iter().filter_map(|cell| value_of(cell, axis)).collect() };
+    let counted = manifest.axes.iter().filter_map(|axis| {
+        let values = values(&axis.name.value);
+        let distinct: BTreeSet<&str> = values.iter().copied().collect();
+        (2 * values.len() >= cells.len() && !values.is_empty()).then_some((distinct.len(), &axis.name.value))
+    });
+    // The first of several that are equal.
+    let best = counted.reduce(|best, next| if next.0 > best.0 { next } else { best });
     best.map(|(_, axis)| axis.clone())
 }
 
