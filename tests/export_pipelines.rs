@@ -156,7 +156,7 @@ fn the_exported_pipeline_is_valid_by_the_public_schema() {
 #[test]
 fn points_without_cells_are_excluded_and_images_without_the_axis_come_first() {
     let project = Project::new(
-        "schema = 1\n[project]\nname = \"1 p\"\n[axes.a]\nvalues = [\"1\", \"2\"]\n[axes.b]\nvalues = [\"x\", \"y\"]\n\
+        "schema = 1\n[project]\nname = \"1.p\"\n[axes.a]\nvalues = [\"1\", \"2\"]\n[axes.b]\nvalues = [\"x\", \"y\"]\n\
          [images.both]\naxes = [\"a\", \"b\"]\ntags = [\"{{ a }}{{ b }}\"]\nbase = \"scratch\"\nexclude = [{ a = \"2\", b = \"y\" }]\n\
          [images.one]\naxes = [\"a\"]\ntags = [\"{{ a }}\"]\nbase = \"scratch\"\n",
     );

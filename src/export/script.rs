@@ -66,7 +66,12 @@ pub(super) fn keep(paths: &[String]) -> (String, Vec<(String, String)>) {
             script.push(format!("mkdir -p {directory}"));
             groups.len() - 1
         });
-        script.push(format!("cp -a {} {}/", quoted(path), groups[at].0));
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let (from, to) = (quoted(path), quoted(&format!("{}/{name}", groups[at].0)));
+        // As COPY, a kept directory is its content.
+        script.push(format!(
+            "if [ -d {from} ] && [ ! -L {from} ]; then mkdir {to}; cp -a {from}/. {to}/; chown 0:0 {to}; chmod 0755 {to}; else cp -a {from} {to}; fi"
+        ));
     }
     (lines(&script), groups)
 }
@@ -146,4 +151,21 @@ fn stripped(from: &str, strip: usize, to: &str) -> String {
 
 fn change(mode: &str) -> String {
     format!("find {OUT} -mindepth 1 ! -type l -exec chmod {mode} '{{}}' +")
+}
+
+/// Lines that change the modes of what lies at a path, links left out. `X` looks at what was there
+/// before any clause, as COPY's does and chmod's does not.
+pub(super) fn modes(mode: &str, path: &str) -> Vec<String> {
+    let path = quoted(path);
+    if !mode.contains('X') {
+        return vec![format!("chmod -R {mode} {path}")];
+    }
+    let find = |what: &str, list: &str| format!("find {path} ! -type l {what} -print0 >/railyard/{list}");
+    let change = |mode: &str, list: &str| format!("xargs -0 -r chmod {mode} </railyard/{list}");
+    vec![
+        find("'(' -type d -o -perm /111 ')'", "executable"),
+        find("! -type d ! -perm /111", "other"),
+        change(&mode.replace('X', "x"), "executable"),
+        change(&mode.replace('X', ""), "other"),
+    ]
 }

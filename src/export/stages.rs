@@ -342,7 +342,7 @@ impl<'a> Stages<'a> {
                         for (n, path) in copy.paths.iter().enumerate() {
                             let place = prefix(n) + path;
                             inner.push(format!("COPY --from={from} {}", words(&[&source(path), &place])));
-                            change.push(format!("chmod -R {mode} {}", super::text::quoted(&place)));
+                            change.extend(script::modes(&mode, &place));
                         }
                         inner.push(script::lines(&change));
                         self.helper(key, &format!("mode {layer}"), inner)?

@@ -364,7 +364,7 @@ impl Builder<'_, '_> {
         let text = constants.iter().fold(instruction.rest.clone(), |text, (name, value)| {
             text.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
         });
-        let Some(actions) = actions(&text) else {
+        let Some(mut actions) = actions(&text) else {
             let script = self.render(line, &instruction.rest, true);
             self.model.setup.push((line, script));
             self.remark(
@@ -374,6 +374,8 @@ impl Builder<'_, '_> {
             );
             return;
         };
+        // What is downloaded is known before its mode is changed.
+        actions.sort_by_key(|action| !matches!(action, Action::Download { .. }));
         for action in actions {
             self.action(line, action, extended);
         }

@@ -104,11 +104,7 @@ pub(super) fn parse(text: &str) -> Result<Node, YamlError> {
         let node = match event {
             Event::Scalar(value, style, ..) => {
                 let block = style == ScalarStyle::Literal;
-                // The text of a block begins on the line after its mark.
-                Node {
-                    line: if block { line + 1 } else { line },
-                    value: Value::Text { text: value.into_owned(), block },
-                }
+                Node { line, value: Value::Text { text: value.into_owned(), block } }
             }
             Event::MappingStart(..) => {
                 stack.push(Open { line, is_map: true, items: Vec::new(), keys: Vec::new(), key: None });
