@@ -220,3 +220,44 @@ fn no_engine_is_waited_for_where_none_is_needed() {
     let settings = [("PLUGIN_PUSH", "true"), ("PLUGIN_NO_CHECKS", "true"), ("PLUGIN_WAIT_ENGINE", "1h")];
     code(&step(&project, &settings), 0);
 }
+
+#[test]
+fn an_imported_pipeline_is_built() {
+    let project = project("");
+    let files = project::registry::setting("RAILYARD_DEV_FILES");
+    let registry = project::registry::setting("RAILYARD_DEV_REGISTRY");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/pipelines/serverless.yaml");
+    let text = std::fs::read_to_string(path).unwrap();
+    let text = text.replace("https://download.docker.com", &files).replace("https://app.harness.io", &files);
+    project.write("pipeline.yaml", &text);
+    let inputs = [
+        format!("RUNTIME_BASE_IMAGE_VERSION={}", project::registry::stand_in("python3.11")),
+        format!("NODEJS_BASE_IMAGE_VERSION={}", project::registry::stand_in("nodejs18.x")),
+        format!("SCRATCH_IMAGE={registry}/harness/serverless-plugin:1.1.0-beta-base-image"),
+        project.fill("TARGET_REPO=$REPO/serverless-plugin"),
+    ];
+    let mut words = vec!["import", "harness-pipeline", "pipeline.yaml", "--out", "imported"];
+    words.extend(inputs.iter().flat_map(|input| ["--set", input]));
+    project.run(&words).code(0);
+    // npm has run enough elsewhere.
+    project.push(&["--file", "imported/builds.toml", "--only", "image=serverless-plugin-base"]).all("built");
+    let reference = project.fill("$REPO/serverless-plugin:python3.11-1.1.0-beta-linux-amd64");
+    let config = project::registry::config(&reference);
+    assert_eq!(config["config"]["Entrypoint"][0], "/opt/harness/scripts/serverless-plugin.sh");
+    assert_eq!(config["config"]["User"], "root");
+    assert!(
+        config["config"]["Env"][0].as_str().unwrap().starts_with("PATH=/var/lang/bin:/opt/bin:"),
+        "{config}"
+    );
+    let script = "node -v && docker --version && stat -c '%a %n' /opt/harness/* /usr/local/bin/docker \
+        /opt/harness/client-tools/go-template /opt/harness/bin/harness-serverless-plugin";
+    let seen = project::engine::run(&project.engine, &reference, script);
+    for line in [
+        "777 /opt/harness/bin",
+        "777 /opt/harness/scripts",
+        "755 /usr/local/bin/docker",
+        "755 /opt/harness/client-tools/go-template",
+    ] {
+        assert!(seen.contains(line), "{seen}");
+    }
+}

@@ -271,6 +271,9 @@ impl<'a> Stages<'a> {
                 let options = self.options(None, Some(*owner), None);
                 Ok(format!("COPY{options} {}", words(&[&source(&place), path])))
             }
+            ConcretePart::Local { source, .. } => Err(format!(
+                "it holds the file `{source}` of this machine, which an export does not carry along"
+            )),
             ConcretePart::Dir { path, mode, owner } => self.dir(layer, path, *mode, *owner),
         }
     }

@@ -452,7 +452,10 @@ impl Builder<'_, '_> {
 
     fn modes(&mut self, line: usize, mode: &str, paths: &[String]) {
         for path in paths {
-            let tool = self.model.tools.iter().any(|tool| tool.path == *path);
+            // A tool is executable anyway.
+            if mode.ends_with("+x") && self.model.tools.iter().any(|tool| tool.path == *path) {
+                continue;
+            }
             // Of copies that hold the path the innermost.
             let depth = |paths: &[String]| {
                 paths.iter().filter(|copied| path.starts_with(copied.as_str())).map(String::len).max()
@@ -464,8 +467,6 @@ impl Builder<'_, '_> {
             let copied = layers.max_by_key(|(depth, _)| *depth).map(|(_, executable)| executable);
             match copied {
                 Some(executable) if mode.ends_with("+x") => *executable = true,
-                // A tool is executable anyway, and its download may come later in the same command.
-                _ if tool || mode.ends_with("+x") => {}
                 _ => self.remark(line, RemarkKind::Left, format!("`chmod {mode} {path}`")),
             }
         }
@@ -552,8 +553,8 @@ impl Builder<'_, '_> {
         let uses_build = |text: &str| text.contains("runtime.build");
         let build = self.model.images.iter().any(|image| uses_build(&image.tag))
             || self.model.outputs.iter().any(|(_, value)| uses_build(value));
-        for base in values[&self.model.base.clone()].clone() {
-            let row = self.row(&base, build, &values);
+        for (at, base) in values[&self.model.base.clone()].clone().iter().enumerate() {
+            let row = self.row(at, base, build, &values);
             self.model.rows.push(row);
         }
         for (input, role) in &self.roles {
@@ -573,7 +574,7 @@ impl Builder<'_, '_> {
         self.name_images();
     }
 
-    fn row(&mut self, base: &str, build: bool, values: &BTreeMap<String, Vec<String>>) -> Row {
+    fn row(&mut self, at: usize, base: &str, build: bool, values: &BTreeMap<String, Vec<String>>) -> Row {
         let (repository, tag) = base.rsplit_once(':').unwrap_or((base, ""));
         let runtime = repository.rsplit_once("/build-").map(|(_, runtime)| runtime.to_owned());
         let runtime =
@@ -585,7 +586,9 @@ impl Builder<'_, '_> {
         }
         for (input, role) in &self.roles {
             if let Role::Attribute(name) = role {
-                row.attributes.push((name.clone(), values[input][0].clone()));
+                // Lists of equal length go together; a single value is everybody's.
+                let given = &values[input];
+                row.attributes.push((name.clone(), given.get(at).unwrap_or(&given[0]).clone()));
             }
         }
         row

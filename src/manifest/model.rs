@@ -386,13 +386,15 @@ pub struct ToolUse {
     pub when: Option<Condition>,
 }
 
-/// A file given in the manifest.
+/// A file given in the manifest, or beside it.
 #[derive(Debug, Clone)]
 pub struct FileEntry {
     /// Absolute path.
     pub path: Template,
-    /// Content.
+    /// Content; empty where there is a source.
     pub content: Template,
+    /// The file that holds the content, relative to the manifest.
+    pub source: Option<Template>,
     /// Octal mode, 0644 unless set.
     pub mode: Option<Located<Chmod>>,
     /// Owner, 0:0 unless set.

@@ -126,6 +126,17 @@ pub enum ConcretePart {
         /// Owner.
         owner: Owner,
     },
+    /// A file of this machine.
+    Local {
+        /// Absolute path in the image.
+        path: String,
+        /// Where it lies on this machine.
+        source: String,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        owner: Owner,
+    },
     /// A directory.
     Dir {
         /// Absolute path.

@@ -12,8 +12,8 @@ use super::product::{OwnedPoint, cell_name, coordinates, points};
 use super::rules;
 use super::template::{ABSENT, Failed, Point, Renderer, environment};
 use crate::manifest::{
-    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, Download, Image, ImageSource, Layer,
-    LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, ToolUse, parse_sha256,
+    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, Download, FileEntry, Image, ImageSource,
+    Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, ToolUse, parse_sha256,
 };
 use crate::oci::{Reference, RepositoryName};
 
@@ -523,6 +523,12 @@ impl<'m> Expansion<'m> {
             Part::Download(download) => {
                 ConcretePart::Download(self.download(download, layer, 0o644, point, &[])?)
             }
+            Part::File(FileEntry { source: Some(source), path, mode, owner, .. }) => ConcretePart::Local {
+                path: self.path(path, point, &[])?,
+                source: self.beside_manifest(source, point)?,
+                mode: octal(mode.as_ref().map(|m| &m.value), 0o644),
+                owner: owner.as_ref().map_or(ROOT, |o| o.value),
+            },
             Part::File(file) => ConcretePart::File {
                 path: self.path(&file.path, point, &[])?,
                 content: self.renderer.render(&file.content, point, &[])?.to_string(),
@@ -535,6 +541,14 @@ impl<'m> Expansion<'m> {
                 owner: dir.owner.as_ref().map_or(ROOT, |o| o.value),
             },
         }))
+    }
+
+    /// A path relative to the manifest as one of this machine.
+    fn beside_manifest(&mut self, source: &'m Template, point: &Point) -> Result<String, Failed> {
+        let text = self.renderer.render(source, point, &[])?;
+        let main = self.manifest.sources.ids().next().map(|file| self.manifest.sources.name(file));
+        let directory = main.and_then(|main| std::path::Path::new(main).parent());
+        Ok(directory.unwrap_or(std::path::Path::new("")).join(&*text).display().to_string())
     }
 
     fn copy(
@@ -896,6 +910,7 @@ impl<'m> AxisCollector<'_, 'm> {
             Part::File(file) => {
                 self.template(&file.path);
                 self.template(&file.content);
+                self.all(&file.source);
             }
             Part::Dir(dir) => self.template(&dir.path),
         }
