@@ -12,6 +12,8 @@ pub mod discover;
 pub mod dockerfile;
 pub mod engine;
 pub mod event;
+pub mod export;
+pub mod import;
 pub mod layer;
 pub mod lock;
 pub mod manifest;

@@ -11,7 +11,7 @@ use super::exit::{Exit, print, say};
 use super::load::{Loaded, Project, open, warn, write_lock};
 use super::settings::{cpus, created, secrets};
 use super::world::{LockUse, World, complete_lock, freshness, interruptible, runtime, world};
-use super::{BuildArguments, Progress, ProjectArguments, mirrors, versions};
+use super::{BuildArguments, Progress, ProjectArguments, mirrors, pipeline, versions};
 use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
 use crate::mirror::{MirrorImage, MirrorReport, MirrorSettings};
@@ -123,6 +123,11 @@ async fn build_async(
         .map_err(|e| Exit::Environment(format!("error: {e}")))?;
     let durations = Durations::new(&matrix, &plan, &actions, &found);
     let estimate = Estimate::new(&matrix, &plan, &actions, limits, &durations);
+    if let Some(patience) = build.wait_engine
+        && pipeline::needs_engine(&plan, &actions)
+    {
+        interruptible(pipeline::wait_for_engine(&*world.engine, patience)).await?;
+    }
     let run_id = run_id();
     let recorder = Recorder::start(
         world.store.clone(),
@@ -192,6 +197,7 @@ async fn build_async(
     if !mirrored.is_empty() {
         print(&report::mirrored(&mirrored))?;
     }
+    pipeline::hand_over(build, &matrix, &end.summary)?;
     conclude(build, outputs, reports, &end, &estimate)
 }
 

@@ -236,7 +236,11 @@ fn matching(base: &Path, pattern: &str) -> Result<Vec<PathBuf>, Exit> {
     Ok(files)
 }
 
-fn variables(arguments: &ProjectArguments) -> Result<BTreeMap<String, String>, Exit> {
+/// The variables that the command line sets.
+///
+/// # Errors
+/// A file or text of another form.
+pub fn variables(arguments: &ProjectArguments) -> Result<BTreeMap<String, String>, Exit> {
     let mut vars = BTreeMap::new();
     if let Some(path) = &arguments.vars_file {
         let name = path.display();

@@ -5,11 +5,16 @@ mod build;
 mod ci_images;
 mod delegate;
 mod exit;
+mod export;
 mod history;
+mod import;
+mod init;
 mod load;
 mod mirror;
 mod mirrors;
+mod pipeline;
 mod plan;
+mod plugin;
 mod prepared;
 mod recipes;
 mod settings;
@@ -125,6 +130,18 @@ enum Command {
     /// Compares and sets the CI images of a Harness account. The key for its API comes from
     /// HARNESS_API_KEY or HARNESS_TOKEN.
     CiImages(Box<ci_images::CiImagesArguments>),
+    /// Writes the matrix for other programs: Dockerfiles, a bake file, pipelines.
+    Export {
+        #[command(subcommand)]
+        target: export::ExportTarget,
+    },
+    /// Reads a pipeline that builds images by hand, and writes the manifest that does the same.
+    Import {
+        #[command(subcommand)]
+        source: import::ImportSource,
+    },
+    /// Writes a manifest to start from; `--repository` is where its images go.
+    Init(init::InitOptions),
     /// Prints a completion script.
     Completions {
         /// The shell.
@@ -221,6 +238,12 @@ struct BuildArguments {
     /// Write `json:FILE` or `junit:FILE`; may be given several times.
     #[arg(long, value_name = "FORM:FILE")]
     report: Vec<String>,
+    /// Write the images and their digests as the artifact file that Harness and Drone read.
+    #[arg(long, value_name = "FILE")]
+    artifact_file: Option<PathBuf>,
+    /// Wait so long (`60s`) for the engine where a step needs it.
+    #[arg(long, value_name = "DURATION", value_parser = crate::manifest::parse_duration)]
+    wait_engine: Option<std::time::Duration>,
     /// How progress is shown.
     #[arg(long, value_enum, default_value_t = Progress::Auto)]
     progress: Progress,
@@ -240,7 +263,10 @@ enum Progress {
 
 /// Runs the program with the process's arguments.
 pub fn main() -> std::process::ExitCode {
-    let arguments = Arguments::parse();
+    let arguments = match arguments() {
+        Ok(arguments) => arguments,
+        Err(exit) => return exit.report(),
+    };
     let result = match arguments.command {
         Command::Check { plain } => plan::check(&arguments.project, plain),
         Command::Schema => plan::schema(),
@@ -257,6 +283,9 @@ pub fn main() -> std::process::ExitCode {
         Command::Delegate(command) => delegate::delegate(&arguments.project, &command),
         Command::Mirror(options) => mirror::mirror(&arguments.project, &options),
         Command::CiImages(options) => ci_images::ci_images(&arguments.project, &options),
+        Command::Export { target } => export::export(&arguments.project, &target),
+        Command::Import { source } => import::import(&source),
+        Command::Init(options) => init::init(&options, arguments.project.repository.as_deref()),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Arguments::command(), "railyard", &mut script);
@@ -266,5 +295,19 @@ pub fn main() -> std::process::ExitCode {
     match result {
         Ok(()) => std::process::ExitCode::SUCCESS,
         Err(exit) => exit.report(),
+    }
+}
+
+/// The process's arguments; where it has none, those that the settings of a pipeline step stand for.
+fn arguments() -> Result<Arguments, Exit> {
+    if std::env::args_os().len() > 1 {
+        return Ok(Arguments::parse());
+    }
+    // A variable that is no text is no setting.
+    let variables = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    match plugin::arguments(&Arguments::command(), variables)? {
+        Some(words) => Ok(Arguments::parse_from(std::iter::once("railyard".to_owned()).chain(words))),
+        None => Ok(Arguments::parse()),
     }
 }

@@ -137,6 +137,7 @@ fn extend(mut parent: RawImage, child: &RawImage) -> RawImage {
         max_age: child.max_age.or(parent.max_age),
         checks: splice(parent.checks, child.checks),
         push: child.push.or(parent.push),
+        outputs: merge(parent.outputs, child.outputs),
         broken: child.broken,
     }
 }
@@ -256,5 +257,6 @@ fn finish(id: &Located<String>, whole: RawImage, broken: bool, problems: &mut Di
         checks: whole.checks.unwrap_or_default(),
         max_age: whole.max_age,
         push,
+        outputs: whole.outputs,
     }
 }

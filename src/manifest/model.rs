@@ -424,13 +424,15 @@ pub struct ToolUse {
     pub when: Option<Condition>,
 }
 
-/// A file given in the manifest.
+/// A file given in the manifest, or beside it.
 #[derive(Debug, Clone)]
 pub struct FileEntry {
     /// Absolute path.
     pub path: Template,
-    /// Content.
+    /// Content; empty where there is a source.
     pub content: Template,
+    /// The file that holds the content, relative to the manifest.
+    pub source: Option<Template>,
     /// Octal mode, 0644 unless set.
     pub mode: Option<Located<Chmod>>,
     /// Owner, 0:0 unless set.
@@ -544,6 +546,8 @@ pub struct Image {
     pub max_age: Option<Duration>,
     /// Whether its cells are pushed; false for images that only others use.
     pub push: bool,
+    /// What later steps of a pipeline are told: key -> value.
+    pub outputs: Vec<(String, Template)>,
 }
 
 /// `dockerfile = { … }` of an image.
@@ -681,6 +685,14 @@ pub enum RuleLevel {
     Warn,
     /// Makes the cell a mistake.
     Reject,
+}
+
+/// A duration as written in a manifest: `90s`, `30m`, `1h30m`.
+///
+/// # Errors
+/// What is wrong with it, and what to write.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    super::values::duration(text).map_err(|fault| format!("{}; {}", fault.message, fault.help))
 }
 
 /// A literal sha256 as written in a manifest: bare digits or with `sha256:`.

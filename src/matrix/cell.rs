@@ -83,6 +83,8 @@ pub struct Cell {
     pub max_age: Option<Duration>,
     /// Whether it has the built-in check `abi`.
     pub abi: bool,
+    /// What later steps of a pipeline are told, see [`fill_run`](super::fill_run); part of no key.
+    pub outputs: Vec<(Arc<str>, Arc<str>)>,
     /// Where its image is defined.
     pub at: Location,
 }
@@ -163,6 +165,17 @@ pub enum ConcretePart {
         path: String,
         /// Content.
         content: String,
+        /// Permission bits.
+        mode: u32,
+        /// Owner.
+        owner: Owner,
+    },
+    /// A file of this machine.
+    Local {
+        /// Absolute path in the image.
+        path: String,
+        /// Where it lies on this machine.
+        source: String,
         /// Permission bits.
         mode: u32,
         /// Owner.

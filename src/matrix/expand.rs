@@ -7,6 +7,7 @@ use std::sync::Arc;
 use minijinja::value::Value;
 
 use super::cell::*;
+use super::outputs::{mentions_run, run_placeholders};
 use super::product::{OwnedPoint, cell_name, coordinates, points};
 use super::recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName};
 use super::rules;
@@ -15,8 +16,8 @@ use super::tags::{ExistingRules, Tag, Written, parse_version, settle, shortened}
 use super::template::{ABSENT, Failed, Point, Renderer, did_you_mean, environment};
 use crate::manifest::{
     ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, DockerfileBuild, Download, ExistingTags,
-    Image, ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, Tool,
-    ToolUse, VersionTag, parse_sha256,
+    FileEntry, Image, ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits,
+    Template, Tool, ToolUse, VersionTag, parse_sha256,
 };
 use crate::oci::{Reference, RepositoryName};
 
@@ -273,6 +274,7 @@ impl<'m> Expansion<'m> {
             });
         }
         let config = self.config(image, point);
+        let outputs = self.outputs(image, point);
         let checks: Result<Vec<_>, Failed> =
             named_checks(image).map(|name| self.check(name, point)).collect();
         let base = base?;
@@ -305,6 +307,7 @@ impl<'m> Expansion<'m> {
             checks: checks?,
             max_age: image.max_age,
             abi: image.checks.iter().any(|check| check.value == ABI_CHECK),
+            outputs: outputs?,
             at: image.id.at,
         })
     }
@@ -792,6 +795,12 @@ impl<'m> Expansion<'m> {
             Part::Download(download) => {
                 ConcretePart::Download(self.download(download, layer, 0o644, point, &[])?)
             }
+            Part::File(FileEntry { source: Some(source), path, mode, owner, .. }) => ConcretePart::Local {
+                path: self.path(path, point, &[])?,
+                source: self.beside_manifest(source, point)?,
+                mode: octal(mode.as_ref().map(|m| &m.value), 0o644),
+                owner: owner.as_ref().map_or(ROOT, |o| o.value),
+            },
             Part::File(file) => ConcretePart::File {
                 path: self.path(&file.path, point, &[])?,
                 content: self.renderer.render(&file.content, point, &[])?.to_string(),
@@ -804,6 +813,14 @@ impl<'m> Expansion<'m> {
                 owner: dir.owner.as_ref().map_or(ROOT, |o| o.value),
             },
         }))
+    }
+
+    /// A path relative to the manifest as one of this machine.
+    fn beside_manifest(&mut self, source: &'m Template, point: &Point) -> Result<String, Failed> {
+        let text = self.renderer.render(source, point, &[])?;
+        let main = self.manifest.sources.ids().next().map(|file| self.manifest.sources.name(file));
+        let directory = main.and_then(|main| std::path::Path::new(main).parent());
+        Ok(directory.unwrap_or(std::path::Path::new("")).join(&*text).display().to_string())
     }
 
     fn copy(
@@ -1083,6 +1100,15 @@ impl<'m> Expansion<'m> {
         Ok(spec)
     }
 
+    fn outputs(&mut self, image: &'m Image, point: &Point) -> Result<Vec<(Arc<str>, Arc<str>)>, Failed> {
+        let extra = run_placeholders();
+        let rendered = image.outputs.iter().map(|(key, value)| {
+            let extra = if mentions_run(&value.text) { &extra[..] } else { &[] };
+            Ok((key.as_str().into(), self.renderer.render(value, point, extra)?))
+        });
+        rendered.collect()
+    }
+
     fn argv(&mut self, argv: Option<&'m [Template]>, point: &Point) -> Result<Option<Vec<String>>, Failed> {
         let render =
             |this: &mut Self, t: &'m Template| this.renderer.render(t, point, &[]).map(|s| s.to_string());
@@ -1246,6 +1272,7 @@ impl<'m> AxisCollector<'_, 'm> {
             Part::File(file) => {
                 self.template(&file.path);
                 self.template(&file.content);
+                self.all(&file.source);
             }
             Part::Dir(dir) => self.template(&dir.path),
         }

@@ -19,12 +19,18 @@ use crate::oci::Digest;
 pub struct Inputs<'a> {
     /// Pinned external inputs.
     pub lock: &'a Lock,
-    /// Digests of the images in OCI layouts, by directory.
+    /// Digests of the images in OCI layouts by directory, and of files of this machine by
+    /// [`local_name`].
     pub layouts: &'a BTreeMap<String, Digest>,
     /// Time of creation for every image (`SOURCE_DATE_EPOCH`, RFC 3339); the base's otherwise.
     pub created: Option<&'a str>,
     /// Where finished images go.
     pub delivery: Delivery,
+}
+
+/// What a file of this machine is called among the inputs of a plan.
+pub fn local_name(path: &str) -> String {
+    format!("file:{path}")
 }
 
 /// Plans the cells that were chosen, and the upstream cells that they need.
@@ -356,6 +362,10 @@ impl<'a> Builder<'a> {
                     None => Identity { text: format!("unlocked:{}", download.urls[0]), provisional: true },
                 }
             }
+            ConcretePart::Local { source, .. } => match self.inputs.layouts.get(&local_name(source)) {
+                Some(digest) => Identity { text: digest.to_string(), provisional: false },
+                None => Identity { text: format!("unread:{source}"), provisional: true },
+            },
             ConcretePart::File { .. } | ConcretePart::Dir { .. } => {
                 Identity { text: String::new(), provisional: false }
             }
@@ -542,7 +552,7 @@ fn parts_label(parts: &[ConcretePart]) -> String {
                 format!("copy {} from {from}", copy.paths.join(" "))
             }
             ConcretePart::Download(download) => format!("download {}", download.name),
-            ConcretePart::File { path, .. } => format!("file {path}"),
+            ConcretePart::File { path, .. } | ConcretePart::Local { path, .. } => format!("file {path}"),
             ConcretePart::Dir { path, .. } => format!("dir {path}"),
         })
         .collect();

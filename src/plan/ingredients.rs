@@ -187,6 +187,18 @@ impl View<'_> {
                     identity: Digest::of(identity.as_bytes()),
                 })
             }
+            ConcretePart::Local { path, source, .. } => {
+                let digest = self.inputs.layouts.get(&super::local_name(source)).copied();
+                // Where it lies here is nobody else's business.
+                let identity = digest.map_or_else(|| path.clone(), |digest| digest.to_string());
+                Some(Input {
+                    kind: InputKind::Download,
+                    name: path.clone(),
+                    url: None,
+                    digest,
+                    identity: Digest::of(identity.as_bytes()),
+                })
+            }
             ConcretePart::File { .. } | ConcretePart::Dir { .. } => None,
         }
     }

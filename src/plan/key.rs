@@ -90,6 +90,10 @@ pub(super) fn part(key: &mut Key, part: &ConcretePart, identity: &Identity) {
             key.text("file").text(path).text(content).number(u64::from(*mode));
             key.number(owner.uid).number(owner.gid);
         }
+        ConcretePart::Local { path, mode, owner, .. } => {
+            key.text("local").text(path).text(&identity.text).number(u64::from(*mode));
+            key.number(owner.uid).number(owner.gid);
+        }
         ConcretePart::Dir { path, mode, owner } => {
             key.text("dir").text(path).number(u64::from(*mode)).number(owner.uid).number(owner.gid);
         }

@@ -16,7 +16,7 @@ mod schedule;
 mod step;
 
 pub use action::{Action, Actions, Anew, Known, critical_path, priorities};
-pub use builder::{Inputs, plan};
+pub use builder::{Inputs, local_name, plan};
 pub use document::{
     CellDocument, InputsDocument, MirrorAction, MirrorDocument, PLAN_SCHEMA, PlanDocument, StepDocument,
     Totals, UNRECORDED, View, WhatIf,

@@ -9,6 +9,7 @@ mod history_view;
 mod html_view;
 mod junit;
 mod mirror_view;
+mod outputs;
 mod plain;
 mod plan_view;
 mod status_view;
@@ -20,6 +21,7 @@ pub use history_view::{RunDocument, changes, changes_json, run, run_json, runs, 
 pub use html_view::html;
 pub use junit::junit;
 pub use mirror_view::{ci_images, mirrored, mirrored_json};
+pub use outputs::{OutputForm, Outputs, artifact_file, outputs};
 pub use plain::Plain;
 pub use plan_view::{dot, mermaid, table};
 pub use status_view::{

@@ -51,6 +51,7 @@ enum Ingredient {
     Copy { files: ImageFiles, image: String, copy: crate::matrix::ConcreteCopy },
     Download { download: ConcreteDownload, blob: Digest },
     File { path: String, content: String, mode: u32, owner: Owner },
+    Local { path: String, source: String, digest: Option<Digest>, mode: u32, owner: Owner },
     Dir { path: String, mode: u32, owner: Owner },
 }
 
@@ -190,6 +191,13 @@ impl Worker {
                 ConcretePart::File { path, content, mode, owner } => Ingredient::File {
                     path: path.clone(),
                     content: content.clone(),
+                    mode: *mode,
+                    owner: *owner,
+                },
+                ConcretePart::Local { path, source, mode, owner } => Ingredient::Local {
+                    path: path.clone(),
+                    source: source.clone(),
+                    digest: self.settings.layouts.get(&crate::plan::local_name(source)).copied(),
                     mode: *mode,
                     owner: *owner,
                 },
@@ -564,6 +572,17 @@ fn add(builder: &mut ArtifactBuilder, store: &Store, ingredient: &Ingredient) ->
         Ingredient::File { path, content, mode, owner } => {
             builder.part("files");
             builder.file(path, content.as_bytes(), Meta::new(*mode, owner.uid, owner.gid))?;
+        }
+        Ingredient::Local { path, source, digest, mode, owner } => {
+            builder.part("files");
+            let content = std::fs::read(source)
+                .map_err(|e| StepError::new(format!("failed to read `{source}`: {e}")))?;
+            if digest.is_some_and(|digest| digest != Digest::of(&content)) {
+                return Err(
+                    StepError::new(format!("`{source}` was changed during the run")).help("build again")
+                );
+            }
+            builder.file(path, content.as_slice(), Meta::new(*mode, owner.uid, owner.gid))?;
         }
         Ingredient::Dir { path, mode, owner } => {
             builder.part("dirs");

@@ -15,7 +15,7 @@ use crate::layer::{copy_digest, find_libraries, tree_digest};
 use crate::lock::{Lock, LockedDownload, LockedImage};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Source};
 use crate::oci::{Digest, Hasher, Reference};
-use crate::plan::{InputsDocument, UsedSource};
+use crate::plan::{InputsDocument, UsedSource, local_name};
 
 /// Everything that chosen cells take from outside.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +24,8 @@ pub struct External {
     pub images: BTreeMap<Reference, Taken>,
     /// Images in OCI layouts.
     pub layouts: BTreeSet<String>,
+    /// Files of this machine.
+    pub files: BTreeSet<String>,
     /// Downloads: first URL -> mirrors and the digest that the manifest demands.
     pub downloads: BTreeMap<String, (Vec<String>, Option<Digest>)>,
 }
@@ -99,6 +101,9 @@ impl External {
                 let entry = (download.urls.clone(), download.sha256);
                 self.downloads.entry(download.urls[0].clone()).or_insert(entry);
             }
+            ConcretePart::Local { source, .. } => {
+                self.files.insert(source.clone());
+            }
             ConcretePart::File { .. } | ConcretePart::Dir { .. } => {}
         }
     }
@@ -135,9 +140,14 @@ impl External {
         let downloads = self.downloads.iter().map(|(url, (_, sha256))| {
             (url.clone(), sha256.or_else(|| lock.downloads.get(url).map(|d| d.sha256)))
         });
+        let files = self.files.iter().map(|path| {
+            let name = local_name(path);
+            let digest = layouts.get(&name).copied();
+            (name, digest)
+        });
         InputsDocument {
             images: images.chain(directories).collect(),
-            downloads: downloads.collect(),
+            downloads: downloads.chain(files).collect(),
             mirrors: BTreeMap::new(),
             created: created.map(str::to_owned),
         }
@@ -287,10 +297,10 @@ fn environment_digest(image: &ResolvedImage, files: &ImageFiles) -> Digest {
     hasher.finish()
 }
 
-/// Digests of the images in layouts.
+/// Digests of the images in layouts, and of files of this machine.
 ///
 /// # Errors
-/// Every layout that cannot be read.
+/// Every layout and every file that cannot be read.
 pub fn pin_layouts(
     external: &External,
     platform: &crate::oci::Platform,
@@ -305,5 +315,32 @@ pub fn pin_layouts(
             Err(error) => errors.push(error),
         }
     }
+    for path in &external.files {
+        match local_digest(path) {
+            Ok(digest) => {
+                digests.insert(local_name(path), digest);
+            }
+            Err(error) => errors.push(error),
+        }
+    }
     if errors.is_empty() { Ok(digests) } else { Err(errors) }
+}
+
+/// The hash of a file of this machine.
+fn local_digest(path: &str) -> Result<Digest, StepError> {
+    use std::io::Read;
+    let failed = |e: std::io::Error| {
+        StepError::new(format!("failed to read `{path}`: {e}")).help(
+            "`source` of `files` names a file relative to the manifest: make it first, or correct the path",
+        )
+    };
+    let mut file = std::fs::File::open(path).map_err(failed)?;
+    let (mut hasher, mut piece) = (sha2::Sha256::default(), vec![0; 1 << 16]);
+    loop {
+        match file.read(&mut piece).map_err(failed)? {
+            0 => break,
+            n => sha2::Digest::update(&mut hasher, &piece[..n]),
+        }
+    }
+    Ok(Digest::from(<[u8; 32]>::from(sha2::Digest::finalize(hasher))))
 }

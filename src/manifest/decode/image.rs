@@ -45,6 +45,7 @@ pub(in crate::manifest) struct RawImage {
     pub checks: Option<Vec<Located<String>>>,
     pub max_age: Option<Duration>,
     pub push: Option<bool>,
+    pub outputs: Vec<(String, Template)>,
     /// What other checks rely on could not be read, which has been reported.
     pub broken: bool,
 }
@@ -92,12 +93,17 @@ pub(super) fn image(id: Located<String>, fields: &Fields<'_>) -> RawImage {
         checks: fields.texts("checks"),
         max_age: fields.value("max_age", values::duration).map(|age| age.value),
         push: fields.bool("push"),
+        outputs: template_map(fields, "outputs"),
         broken,
     }
 }
 
 fn template_map(fields: &Fields<'_>, key: &'static str) -> Vec<(String, Template)> {
-    let check = if key == "env" { values::variable } else { values::label };
+    let check = match key {
+        "env" => values::variable,
+        "outputs" => values::output,
+        _ => values::label,
+    };
     fields.template_map(key, check).into_iter().map(|(name, value)| (name.value, value)).collect()
 }
 

@@ -174,9 +174,26 @@ fn file(fields: &Fields<'_>) -> FileEntry {
                 .help("name the file itself, or use `dirs` for a directory"),
         );
     }
+    match (fields.key_at("content"), fields.key_at("source")) {
+        (Some(first), Some(second)) => fields.reader().push(
+            Diagnostic::new("exclusive-keys", second, "`content` and `source` are both written")
+                .label("and this")
+                .also(first, "this")
+                .help(
+                    "keep `content` for a text that stands here, or `source` for a file beside the manifest",
+                ),
+        ),
+        (None, None) if fields.lacks("content") && fields.lacks("source") => fields.reader().push(
+            Diagnostic::new("missing-key", fields.at(), "`files` does not say what the file holds")
+                .label("`content` or `source` is missing here")
+                .help("add `content = \"…\"`, or `source = \"path\"` for a file beside the manifest"),
+        ),
+        _ => {}
+    }
     FileEntry {
         path,
         content: fields.needed("content", values::anything),
+        source: fields.template("source", values::file),
         mode: fields.value("mode", values::octal),
         owner: fields.value("owner", values::owner),
     }

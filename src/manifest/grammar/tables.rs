@@ -266,10 +266,11 @@ pub(in crate::manifest) static TOOL_USE: Table = table(
 
 pub(in crate::manifest) static FILE: Table = table(
     "file",
-    "A file whose content stands here.",
+    "A file whose content stands here, or in a file beside the manifest.",
     &[
         needed("path", &PATH, "Its path."),
-        needed("content", &TEMPLATE, "Its content."),
+        key("content", &TEMPLATE, "Its content."),
+        key("source", &TEMPLATE, "The file that holds its content, relative to the manifest."),
         key("mode", &OCTAL, "Octal mode, 0644 unless written."),
         key("owner", &OWNER, "Owner, 0:0 unless written."),
     ],
@@ -460,5 +461,6 @@ pub(in crate::manifest) static IMAGE: Table = table(
             "Its checks; `abi` is built in, `...` stands for those of the image it extends.",
         ),
         key("push", &BOOL, "Whether its cells are pushed; false for images that only others use."),
+        key("outputs", &TEMPLATE_MAP, "What later steps of a pipeline are told; merged by name."),
     ],
 );

@@ -12,7 +12,9 @@ mod version;
 
 pub(in crate::manifest) use amount::{duration, size};
 pub(in crate::manifest) use mode::{chmod, octal, owner};
-pub(in crate::manifest) use name::{identifier, is_name, label, name, secret_file, variable, version};
+pub(in crate::manifest) use name::{
+    identifier, is_name, label, name, output, secret_file, variable, version,
+};
 pub(in crate::manifest) use path::{member, path, sha256, url};
 pub(in crate::manifest) use reference::{
     mirrored, platform, reference, repository, repository_name, repository_prefix, tag,

@@ -55,6 +55,18 @@ pub(in crate::manifest) fn variable(text: &str) -> Result<(), Fault> {
     ))
 }
 
+/// The key of an output.
+pub(in crate::manifest) fn output(text: &str) -> Result<(), Fault> {
+    if is_identifier(text) && text.len() <= 128 {
+        return Ok(());
+    }
+    Err(fault(
+        "malformed-name",
+        format!("`{text}` is not the key of an output"),
+        "use up to 128 letters, digits and `_`, starting with no digit",
+    ))
+}
+
 /// The name of a label.
 pub(in crate::manifest) fn label(text: &str) -> Result<(), Fault> {
     if !text.is_empty() && !text.contains(char::is_whitespace) && !text.contains(char::is_control) {

@@ -1,0 +1,86 @@
+//! Pipelines that build images by hand -> a manifest, and a report of what they do otherwise.
+//!
+//! [`harness_pipeline`] reads a Harness pipeline: the variables, and the shell scripts of its steps
+//! with the Dockerfiles that these write. What is not understood is said with its line, never
+//! guessed. Reads no files, runs nothing.
+
+mod dockerfile;
+mod faults;
+mod manifest;
+mod model;
+mod pipeline;
+mod script;
+mod value;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+pub use yaml::YamlError;
+
+/// What was found in a pipeline.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Files to write: path and text; the manifest first. Empty where nothing was understood.
+    pub files: Vec<(String, String)>,
+    /// What somebody should know, by line.
+    pub remarks: Vec<Remark>,
+}
+
+/// Something about a line of the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Remark {
+    /// The line, from 1.
+    pub line: usize,
+    /// Its kind.
+    pub kind: RemarkKind,
+    /// What there is to say.
+    pub text: String,
+}
+
+/// Kinds of remarks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RemarkKind {
+    /// A mistake of the pipeline's.
+    Fault,
+    /// It is not in the manifest.
+    Left,
+    /// It is in the manifest, but look at it.
+    Note,
+}
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            RemarkKind::Fault => "fault",
+            RemarkKind::Left => "not carried over",
+            RemarkKind::Note => "note",
+        };
+        write!(f, "{}: {kind}: {}", self.line, self.text)
+    }
+}
+
+/// Reads a Harness pipeline; `inputs` are values for its runtime inputs.
+///
+/// # Errors
+/// When the text is no YAML.
+pub fn harness_pipeline(text: &str, inputs: &BTreeMap<String, String>) -> Result<Imported, YamlError> {
+    let document = yaml::parse(text)?;
+    let pipeline = pipeline::read(&document);
+    let mut remarks = pipeline.remarks();
+    for step in &pipeline.steps {
+        faults::find(&step.script, &mut remarks);
+    }
+    let carried =
+        pipeline.steps.iter().map(|step| script::carried_files(&step.script)).find(|files| !files.is_empty());
+    let files = match carried {
+        Some(files) => files,
+        None => {
+            let model = model::build(&pipeline, inputs, &mut remarks);
+            model.map(|model| vec![("builds.toml".to_owned(), manifest::write(&model))]).unwrap_or_default()
+        }
+    };
+    remarks.sort();
+    remarks.dedup();
+    Ok(Imported { files, remarks })
+}
