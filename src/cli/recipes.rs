@@ -12,11 +12,7 @@ use crate::matrix::{ConcreteDockerfile, Matrix, Recipe, Source};
 ///
 /// # Errors
 /// Every mistake in a Dockerfile, at its place, and what cannot be read.
-pub fn read_recipes(
-    matrix: &mut Matrix,
-    sources: &mut Sources,
-    directory: &Path,
-) -> Result<(), Diagnostics> {
+pub fn read_recipes(matrix: &mut Matrix, sources: &mut Sources, directory: &Path) -> Result<(), Diagnostics> {
     let platform = matrix.platform.to_string();
     let mut reader = Reader {
         sources,
@@ -149,7 +145,11 @@ impl Reader<'_> {
             Ok(ignore) => ignore,
             Err(error) => {
                 let message = format!("`{}`: {error}", ignore_path.display());
-                self.problem(at, message, "write paths with `*`, `?`, `**` and `[a-z]`, and `!` before what stays");
+                self.problem(
+                    at,
+                    message,
+                    "write paths with `*`, `?`, `**` and `[a-z]`, and `!` before what stays",
+                );
                 return None;
             }
         };
@@ -160,7 +160,11 @@ impl Reader<'_> {
                 Some(context)
             }
             Err(error) => {
-                self.problem(at, format!("the context: {error}"), "correct it, or name it in `.dockerignore`");
+                self.problem(
+                    at,
+                    format!("the context: {error}"),
+                    "correct it, or name it in `.dockerignore`",
+                );
                 None
             }
         }

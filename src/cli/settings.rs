@@ -48,7 +48,10 @@ pub fn secrets(matrix: &Matrix) -> HashMap<String, SecretValue> {
     let commands: Vec<&ConcreteCommand> = runs.chain(setups).chain(checks).collect();
     let names = commands.iter().flat_map(|c| c.secrets.iter().map(|(_, variable)| variable));
     let built = matrix.dockerfiles.iter().flat_map(|made| made.spec.secrets.iter().map(|(_, name)| name));
-    names.chain(built).filter_map(|name| Some((name.clone(), SecretValue(std::env::var(name).ok()?)))).collect()
+    names
+        .chain(built)
+        .filter_map(|name| Some((name.clone(), SecretValue(std::env::var(name).ok()?))))
+        .collect()
 }
 
 /// CPUs of this machine.

@@ -90,8 +90,7 @@ fn walk(
     entries: &mut Vec<ContextEntry>,
 ) -> Result<(), ContextError> {
     let wrong = |source| ContextError::Read { path: directory.to_owned(), source };
-    let mut found: Vec<DirEntry> =
-        std::fs::read_dir(directory).and_then(Iterator::collect).map_err(wrong)?;
+    let mut found: Vec<DirEntry> = std::fs::read_dir(directory).and_then(Iterator::collect).map_err(wrong)?;
     found.sort_by_key(DirEntry::file_name);
     for item in found {
         let path = item.path();
@@ -124,7 +123,8 @@ fn leaf(path: &Path, relative: &str, meta: &Metadata) -> Result<Option<ContextEn
     let wrong = |source| ContextError::Read { path: path.to_owned(), source };
     let kind = if meta.is_symlink() {
         let target = std::fs::read_link(path).map_err(wrong)?;
-        let target = target.into_os_string().into_string().map_err(|_| ContextError::Name(path.to_owned()))?;
+        let target =
+            target.into_os_string().into_string().map_err(|_| ContextError::Name(path.to_owned()))?;
         ContextKind::Link(target)
     } else if meta.is_file() {
         let (sha256, size) = hash(path).map_err(wrong)?;

@@ -126,7 +126,8 @@ fn continuation(line: &str, escape: char) -> Option<usize> {
 fn directives(lines: &[Line<'_>]) -> (char, Option<Word>) {
     let (mut escape, mut syntax) = ('\\', None);
     for line in lines {
-        let Some((name, value)) = line.text.trim().strip_prefix('#').and_then(|rest| rest.split_once('=')) else {
+        let Some((name, value)) = line.text.trim().strip_prefix('#').and_then(|rest| rest.split_once('='))
+        else {
             break;
         };
         let value = value.trim();

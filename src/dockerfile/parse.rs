@@ -8,14 +8,38 @@ use super::words::expand;
 
 /// The instructions there are.
 const KNOWN: [&str; 18] = [
-    "ADD", "ARG", "CMD", "COPY", "ENTRYPOINT", "ENV", "EXPOSE", "FROM", "HEALTHCHECK", "LABEL", "MAINTAINER",
-    "ONBUILD", "RUN", "SHELL", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR",
+    "ADD",
+    "ARG",
+    "CMD",
+    "COPY",
+    "ENTRYPOINT",
+    "ENV",
+    "EXPOSE",
+    "FROM",
+    "HEALTHCHECK",
+    "LABEL",
+    "MAINTAINER",
+    "ONBUILD",
+    "RUN",
+    "SHELL",
+    "STOPSIGNAL",
+    "USER",
+    "VOLUME",
+    "WORKDIR",
 ];
 
 /// Build arguments that need no `ARG`.
 const PREDEFINED: [&str; 10] = [
-    "HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy", "FTP_PROXY", "ftp_proxy", "NO_PROXY", "no_proxy",
-    "ALL_PROXY", "all_proxy",
+    "HTTP_PROXY",
+    "http_proxy",
+    "HTTPS_PROXY",
+    "https_proxy",
+    "FTP_PROXY",
+    "ftp_proxy",
+    "NO_PROXY",
+    "no_proxy",
+    "ALL_PROXY",
+    "all_proxy",
 ];
 
 /// What a Dockerfile is read with.
@@ -144,7 +168,8 @@ fn platform_variables(platform: &str) -> BTreeMap<String, String> {
     let (os, arch, variant) = (parts.next(), parts.next(), parts.next());
     let mut variables = BTreeMap::new();
     for prefix in ["TARGET", "BUILD"] {
-        for (name, value) in [("PLATFORM", Some(platform)), ("OS", os), ("ARCH", arch), ("VARIANT", variant)] {
+        for (name, value) in [("PLATFORM", Some(platform)), ("OS", os), ("ARCH", arch), ("VARIANT", variant)]
+        {
             variables.insert(format!("{prefix}{name}"), value.unwrap_or_default().to_owned());
         }
     }
@@ -171,7 +196,8 @@ impl Parser<'_> {
     fn instruction(&mut self, instruction: &Instruction) {
         match instruction.name.as_str() {
             name if !KNOWN.contains(&name) => {
-                let help = "instructions are FROM, RUN, COPY, ENV and so on; is a line before it not continued?";
+                let help =
+                    "instructions are FROM, RUN, COPY, ENV and so on; is a line before it not continued?";
                 self.error(&instruction.at, format!("unknown instruction `{name}`"), help);
             }
             "ARG" => self.arg(instruction),
@@ -235,14 +261,20 @@ impl Parser<'_> {
                 Ok(text) if text == self.settings.platform => {}
                 Ok(text) => {
                     let message = format!("the platform is `{text}`, not `{}`", self.settings.platform);
-                    self.error(&flag.at, message, "only the project's platform is built; use $TARGETPLATFORM");
+                    self.error(
+                        &flag.at,
+                        message,
+                        "only the project's platform is built; use $TARGETPLATFORM",
+                    );
                 }
                 Err(message) => self.error(&flag.at, message, "correct the platform"),
             }
         }
         let name = match words {
             [_] => None,
-            [_, keyword, name] if keyword.text.eq_ignore_ascii_case("as") => Some(name.text.to_ascii_lowercase()),
+            [_, keyword, name] if keyword.text.eq_ignore_ascii_case("as") => {
+                Some(name.text.to_ascii_lowercase())
+            }
             _ => {
                 let at = words.first().map_or(&instruction.at, |word| &word.at).clone();
                 self.error(&at, "`FROM` has another form", "write `FROM image` or `FROM image AS stage`");
@@ -300,7 +332,11 @@ impl Parser<'_> {
         let base = match (found, number) {
             (Some(stage), _) if stage < earlier => Base::Stage(stage),
             (Some(_), _) => {
-                self.error(&word.at, format!("the stage `{text}` takes from itself"), "take from an earlier stage");
+                self.error(
+                    &word.at,
+                    format!("the stage `{text}` takes from itself"),
+                    "take from an earlier stage",
+                );
                 return;
             }
             (None, Some(stage)) if stage < earlier => Base::Stage(stage),
@@ -371,8 +407,10 @@ impl Parser<'_> {
             Base::Outside(name) => Some(name.at.clone()),
             _ => None,
         };
-        let mut names: Vec<Name> =
-            syntax.map(|word| Name { text: word.text, at: word.at, kind: UseKind::Syntax }).into_iter().collect();
+        let mut names: Vec<Name> = syntax
+            .map(|word| Name { text: word.text, at: word.at, kind: UseKind::Syntax })
+            .into_iter()
+            .collect();
         for (_, stage) in self.stages.into_iter().enumerate().filter(|(index, _)| needed.contains(index)) {
             let uses = std::iter::once(stage.base).chain(stage.uses);
             names.extend(uses.filter_map(|used| match used {
@@ -424,7 +462,10 @@ mod tests {
 
     fn messages(text: &str) -> Vec<String> {
         let errors = read_as(text, &[], None, &[]).unwrap_err();
-        errors.iter().map(|e| format!("{}: {}", text[..e.at.start].matches('\n').count() + 1, e.message)).collect()
+        errors
+            .iter()
+            .map(|e| format!("{}: {}", text[..e.at.start].matches('\n').count() + 1, e.message))
+            .collect()
     }
 
     const STAGES: &str = "# syntax=docker/dockerfile:1\nARG VERSION=12\nFROM debian:${VERSION} AS Build\n\
@@ -451,7 +492,9 @@ mod tests {
     fn names_are_replaced_where_they_stand() {
         let whole = read_as(STAGES, &[], None, &[]).unwrap();
         let text = whole.renamed(|name| Some(format!("<{}>", name.text)));
-        assert!(text.starts_with("# syntax=<docker/dockerfile:1>\nARG VERSION=12\nFROM <debian:12> AS Build\n"));
+        assert!(
+            text.starts_with("# syntax=<docker/dockerfile:1>\nARG VERSION=12\nFROM <debian:12> AS Build\n")
+        );
         assert!(text.contains("from=<golang:1>,target=/go --mount=type=cache"), "{text}");
         assert!(text.contains("--from=<busybox:1> /y"), "{text}");
         assert_eq!(text.lines().count(), STAGES.lines().count());
@@ -461,15 +504,27 @@ mod tests {
 
     #[test]
     fn mistakes_have_a_line() {
-        assert_eq!(messages("FROM a\nRUN x\nFOO bar\n  && y\n"), ["3: unknown instruction `FOO`", "4: unknown instruction `&&`"]);
-        assert_eq!(messages("RUN x\nFROM a b\n"), ["1: `RUN` stands before the first FROM", "2: `FROM` has another form"]);
+        assert_eq!(
+            messages("FROM a\nRUN x\nFOO bar\n  && y\n"),
+            ["3: unknown instruction `FOO`", "4: unknown instruction `&&`"]
+        );
+        assert_eq!(
+            messages("RUN x\nFROM a b\n"),
+            ["1: `RUN` stands before the first FROM", "2: `FROM` has another form"]
+        );
         assert_eq!(messages("# nothing\n"), ["1: the file has no FROM"]);
         assert_eq!(messages("ARG A\nFROM $A\n"), ["2: `$A` is empty"]);
-        assert_eq!(messages("FROM --platform=linux/s390x a\n"), ["1: the platform is `linux/s390x`, not `linux/amd64`"]);
+        assert_eq!(
+            messages("FROM --platform=linux/s390x a\n"),
+            ["1: the platform is `linux/s390x`, not `linux/amd64`"]
+        );
         assert_eq!(messages("FROM a\nCOPY --from=1 / /\n"), ["2: there is no stage 1 before this one"]);
         assert_eq!(messages("FROM a AS b\nCOPY --from=b / /\n"), ["2: the stage `b` takes from itself"]);
         let target = read_as("FROM a AS b\n", &[], Some("c"), &[]).unwrap_err();
-        assert_eq!((target[0].message.as_str(), target[0].help.as_str()), ("there is no stage `c`, which is the target", "stages are b"));
+        assert_eq!(
+            (target[0].message.as_str(), target[0].help.as_str()),
+            ("there is no stage `c`, which is the target", "stages are b")
+        );
         assert!(read_as("FROM --platform=$TARGETPLATFORM a\n", &[], None, &[]).is_ok());
     }
 }

@@ -87,7 +87,11 @@ impl Reader<'_> {
             }
             '?' => {
                 let message = self.until(Some('}'))?;
-                if set { Ok(value.unwrap_or_default()) } else { Err(format!("`{name}` is not set: {message}")) }
+                if set {
+                    Ok(value.unwrap_or_default())
+                } else {
+                    Err(format!("`{name}` is not set: {message}"))
+                }
             }
             other => Err(format!("`${{{name}{other}` is not supported here")),
         }

@@ -7,13 +7,14 @@ use std::sync::Arc;
 use minijinja::value::Value;
 
 use super::cell::*;
-use super::recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName};
 use super::product::{OwnedPoint, cell_name, coordinates, points};
+use super::recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName};
 use super::rules;
 use super::template::{ABSENT, Failed, Point, Renderer, environment};
 use crate::manifest::{
     ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, DockerfileBuild, Download, Image,
-    ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, ToolUse, parse_sha256,
+    ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, ToolUse,
+    parse_sha256,
 };
 use crate::oci::{Reference, RepositoryName};
 

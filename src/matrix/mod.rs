@@ -15,6 +15,6 @@ mod template;
 
 pub use cell::*;
 pub use expand::{Overrides, expand};
-pub use recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName, Recipe};
 pub use query::{Listing, Query, queries, subject};
+pub use recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName, Recipe};
 pub use select::{Selection, SelectionError};

@@ -7,9 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::builder::{Inputs, copied_text, files_text, read_text};
 use super::key::{self, Identity, Key};
 use super::step::{CellSteps, Plan};
-use crate::matrix::{
-    ConcreteContent, ConcretePart, ConfigSpec, DockerfileId, Matrix, NetworkName, Source,
-};
+use crate::matrix::{ConcreteContent, ConcretePart, ConfigSpec, DockerfileId, Matrix, NetworkName, Source};
 use crate::oci::Digest;
 
 /// What goes into a cell's image.

@@ -36,6 +36,9 @@ struct Sources {
     layers: HashMap<DiffId, Descriptor>,
     /// Configuration of what the stage that is built begins with.
     base: Option<ImageConfig>,
+    /// When the last of them was created, in seconds since the epoch: what is younger was made by the
+    /// build.
+    created: Option<i64>,
 }
 
 impl Worker {
@@ -158,6 +161,8 @@ impl Worker {
             };
             sources.images.insert(self.build_name(source), engine_id);
             sources.layers.extend(config.rootfs.diff_ids.iter().copied().zip(layers.iter().map(as_oci)));
+            let created = config.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            sources.created = sources.created.max(created.map(jiff::Timestamp::as_second));
             if source == recipe.base() {
                 sources.base = Some(config);
             }
@@ -182,8 +187,9 @@ impl Worker {
         sources: &Sources,
     ) -> Result<ImageRecord, StepError> {
         let progress = self.progress(id);
-        let mut config: ImageConfig = serde_json::from_slice(&built.config)
-            .map_err(|e| StepError::new(format!("the configuration that the engine wrote is malformed: {e}")))?;
+        let mut config: ImageConfig = serde_json::from_slice(&built.config).map_err(|e| {
+            StepError::new(format!("the configuration that the engine wrote is malformed: {e}"))
+        })?;
         let mut files = ImageFiles { tree: Tree::default(), layers: Vec::new() };
         let mut diff_ids = Vec::new();
         let mut empty = Vec::new();
@@ -193,8 +199,11 @@ impl Worker {
                 (Some(known), ..) => Some((known.clone(), built_id)),
                 (None, Some(again), _) => Some(again.clone()),
                 (None, None, Some(file)) => {
-                    let (store, level, beneath) = (self.store.clone(), self.settings.level, files.tree.clone());
-                    let blob = blocking(move || canonical(&store, file.path(), &beneath, level)).await?;
+                    let (store, level, beneath) =
+                        (self.store.clone(), self.settings.level, files.tree.clone());
+                    let until = sources.created;
+                    let blob =
+                        blocking(move || canonical(&store, file.path(), &beneath, level, until)).await?;
                     let Some(blob) = blob else {
                         empty.push(true);
                         continue;
@@ -214,8 +223,10 @@ impl Worker {
         }
         if diff_ids.len() > MAX_LAYERS {
             let count = diff_ids.len();
-            return Err(StepError::new(format!("the image has {count} layers, engines take at most {MAX_LAYERS}"))
-                .help("join RUN instructions"));
+            return Err(StepError::new(format!(
+                "the image has {count} layers, engines take at most {MAX_LAYERS}"
+            ))
+            .help("join RUN instructions"));
         }
         let base = sources.base.clone().unwrap_or_default();
         config.created = self.settings.created.clone().or(base.created);
@@ -236,12 +247,13 @@ fn canonical(
     layer: &std::path::Path,
     beneath: &Tree,
     level: u32,
+    keep_until: Option<i64>,
 ) -> Result<Option<LayerBlob>, StepError> {
     let file = File::open(layer).map_err(|e| file_error("open", layer, &e))?;
     let temporary = store.temporary_file()?;
     let mut out = BufWriter::with_capacity(1 << 18, temporary.as_file());
     let spool_dir = store.temporary();
-    let spec = ChangesSpec { beneath, mounts: &[], spool_dir: &spool_dir, level };
+    let spec = ChangesSpec { beneath, mounts: &[], spool_dir: &spool_dir, level, keep_until };
     let blob = normalise_changes(BufReader::with_capacity(1 << 18, file), &spec, &mut out)?;
     out.flush().map_err(|e| file_error("write", temporary.path(), &e))?;
     drop(out);
@@ -285,8 +297,9 @@ fn documents(config: &ImageConfig, layers: Vec<Descriptor>) -> ImageRecord {
 fn labelled(built: &ImageRecord, spec: &ConfigSpec) -> Result<ImageRecord, StepError> {
     let mut config = config_of(built)?;
     let env = config.config.env.clone().unwrap_or_default();
-    let lookup =
-        |name: &str| env.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(str::to_owned));
+    let lookup = |name: &str| {
+        env.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+    };
     for (name, value) in &spec.labels {
         let value = fill_base_env(value, lookup)
             .map_err(|name| StepError::new(format!("`base.env.{name}`: the image has no such variable")))?;

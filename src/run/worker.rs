@@ -423,6 +423,8 @@ pub(super) fn used(source: &Source) -> UsedSource {
     match source {
         Source::Reference(reference) => UsedSource::Reference(reference.clone()),
         Source::Layout(directory) => UsedSource::Layout(directory.clone()),
-        Source::Scratch | Source::Cell(_) | Source::Dockerfile(_) => unreachable!("only external sources are resolved"),
+        Source::Scratch | Source::Cell(_) | Source::Dockerfile(_) => {
+            unreachable!("only external sources are resolved")
+        }
     }
 }

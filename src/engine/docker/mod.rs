@@ -29,8 +29,8 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use super::{
-    BuildRequest, BuiltImage, Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput, RunRequest,
-    TarSink,
+    BuildRequest, BuiltImage, Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput,
+    RunRequest, TarSink,
 };
 use crate::oci::{Digest, Platform, Reference};
 use failure::{failed, is_not_found};

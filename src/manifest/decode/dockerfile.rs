@@ -48,7 +48,10 @@ pub(super) fn dockerfile(fields: &Fields<'_>) -> DockerfileBuild {
         context: fields.needed("context", directory),
         file: fields.template("file", directory),
         target: fields.template("target", values::anything),
-        args: fields.template_map("args", values::variable).into_iter().collect::<Vec<(Located<String>, _)>>(),
+        args: fields
+            .template_map("args", values::variable)
+            .into_iter()
+            .collect::<Vec<(Located<String>, _)>>(),
         contexts: contexts.collect(),
         secrets: secrets.collect(),
         network: network(fields),
@@ -67,7 +70,8 @@ fn directory(text: &str) -> Result<(), Fault> {
 }
 
 fn context_name(text: &str) -> Result<(), Fault> {
-    let clean = !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || matches!(c, '$' | ',' | '"'));
+    let clean =
+        !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || matches!(c, '$' | ',' | '"'));
     if clean && text != "scratch" && text.parse::<usize>().is_err() {
         return Ok(());
     }

@@ -369,7 +369,11 @@ pub(in crate::manifest) static IMAGE: Table = table(
         key("name", &TEMPLATE, "Last part of the repository; the image's own name unless written."),
         key("tags", &TEMPLATES, "Its tags."),
         key("base", &BASE, "What it is built on."),
-        key("dockerfile", &Kind::Table(&DOCKERFILE), "The Dockerfile that makes it, instead of a base and layers."),
+        key(
+            "dockerfile",
+            &Kind::Table(&DOCKERFILE),
+            "The Dockerfile that makes it, instead of a base and layers.",
+        ),
         key(
             "setup",
             &Kind::List(&Kind::Table(&SETUP)),

@@ -27,8 +27,7 @@ impl DockerEngine {
         id: &str,
         request: &BuildRequest,
     ) -> Result<BuiltImage, EngineError> {
-        let diff_ids: Vec<DiffId> =
-            self.layers(patient, id).await?.into_iter().map(DiffId).collect();
+        let diff_ids: Vec<DiffId> = self.layers(patient, id).await?.into_iter().map(DiffId).collect();
         let wanted = diff_ids.iter().filter(|id| !request.known.contains(id)).copied().collect();
         let task = Take { diff_ids: diff_ids.clone(), wanted, spool: request.spool.clone() };
         let (writer, reader) = pipe();
@@ -114,7 +113,9 @@ impl Take {
 
     fn is_config(&self, json: &[u8]) -> bool {
         let Ok(json) = serde_json::from_slice::<serde_json::Value>(json) else { return false };
-        let Some(found) = json.pointer("/rootfs/diff_ids").and_then(|ids| ids.as_array()) else { return false };
+        let Some(found) = json.pointer("/rootfs/diff_ids").and_then(|ids| ids.as_array()) else {
+            return false;
+        };
         found.len() == self.diff_ids.len()
             && found.iter().zip(&self.diff_ids).all(|(found, id)| found.as_str() == Some(&id.0.to_string()))
     }

@@ -124,7 +124,8 @@ impl Files {
                     }
                     Sent::Context => {
                         let entry = self.context.entries.get(id as usize);
-                        let entry = entry.ok_or_else(|| Status::not_found(format!("there is no file {id}")))?;
+                        let entry =
+                            entry.ok_or_else(|| Status::not_found(format!("there is no file {id}")))?;
                         send_file(&self.context.root, entry, id, sender).await?;
                     }
                 }

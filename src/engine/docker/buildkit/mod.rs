@@ -71,7 +71,8 @@ impl DockerEngine {
 
     /// Takes back the names that builds gave to images.
     pub(super) async fn forget_names(&self) {
-        let names = std::mem::take(&mut *self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+        let names =
+            std::mem::take(&mut *self.names.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
         let Some(client) = self.client.get().filter(|_| !names.is_empty()) else { return };
         for name in names {
             let options = RemoveImageOptions { force: true, noprune: true, ..Default::default() };
@@ -98,7 +99,9 @@ impl DockerEngine {
             ("X-Docker-Expose-Session-Name", "railyard".to_owned()),
             ("X-Docker-Expose-Session-Sharedkey", shared_key(request)),
         ];
-        headers.extend(session::METHODS.map(|method| ("X-Docker-Expose-Session-Grpc-Method", method.to_owned())));
+        headers.extend(
+            session::METHODS.map(|method| ("X-Docker-Expose-Session-Grpc-Method", method.to_owned())),
+        );
         let stream = upgrade(&self.endpoint, "/session", &headers).await.map_err(|e| lost(&e))?;
         let _session = session::serve(stream, files, request.secrets.clone());
         let stream = upgrade(&self.endpoint, "/grpc", &[]).await.map_err(|e| lost(&e))?;
