@@ -5,9 +5,12 @@
 mod project;
 
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use project::engine::{docker, engines, run};
-use project::registry::{attempt, bump, config, digest, file, manifest, paths, project, tool};
+use project::registry::{attempt, bump, config, digest, file, manifest, paths, project, stand_in, tool};
 use project::{NO_ENGINE, Project, listing};
 
 const MANIFEST: &str = r#"
@@ -107,7 +110,11 @@ fn images_are_built_on_each_other_and_pushed_and_equal_on_every_engine() {
         project.engine = NO_ENGINE.into();
         project.push(&[]).all("current");
         let names = docker(&engine, &["images", "--format", "{{.Repository}}"]);
-        assert!(!names.contains("railyard.invalid"), "names were left in the engine: {names}");
+        // Names end with the process that gave them; other tests may be at work.
+        let left =
+            names.lines().filter_map(|name| name.strip_prefix("railyard.invalid/")?.rsplit('-').next());
+        let left: Vec<&str> = left.filter(|process| !Path::new("/proc").join(process).exists()).collect();
+        assert!(left.is_empty(), "names were left in the engine: {names}");
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "engines made different layers: {seen:#?}");
 }
@@ -193,12 +200,13 @@ fn a_secret_is_there_for_the_instruction_that_mounts_it_and_nowhere_else() {
             "#,
         );
         project.engine = engine;
-        write(
-            &project,
-            "app/Dockerfile",
-            "FROM $BASE\nRUN --mount=type=secret,id=token echo it is $(cat /run/secrets/token); \
+        // Of its own, so that the engine has not run it before.
+        let dockerfile = format!(
+            "FROM $BASE\nRUN --mount=type=secret,id=token : {}; echo it is $(cat /run/secrets/token); \
              od -An -tx1 /run/secrets/token | head -c 12 >/opt/first\n",
+            project.unique()
         );
+        write(&project, "app/Dockerfile", &dockerfile);
         let (ended, _) = project.build(&["--push"], 1);
         ended.says(&["the secret `token` is not set", "set the environment variable `TEST_TOKEN`"]);
         project.set("TEST_TOKEN", SECRET);
@@ -227,7 +235,6 @@ fn mistakes_are_shown_with_file_and_line() {
         "[images.app]\ntags = [\"1\"]\ndockerfile = { context = \"app\", args = { NOBODY = \"1\" } }\n",
     );
     write(&project, "app/Dockerfile", "FROM $BASE\nRUN true\nFOO bar\n");
-    project.run(&["check", "--format", "plain"]).code(2);
     let ended = project.run(&["check"]).code(2);
     ended.says(&["app/Dockerfile:3:1", "unknown instruction `FOO`"]);
     write(&project, "app/Dockerfile", "FROM $BASE\nRUN true\n");
@@ -264,4 +271,70 @@ fn other_images_and_other_machines_build_on_what_a_dockerfile_made() {
     again.all("current");
     assert_eq!(again.digests(), first.digests());
     assert!(attempt("crane", &["digest", &project.fill("$REPO/top:1")]).status.success());
+}
+
+#[test]
+fn what_is_copied_keeps_its_times_and_what_is_made_has_the_same_in_every_build() {
+    let project = project("[images.app]\ntags = [\"1\"]\ndockerfile = { context = \"app\" }\n");
+    let from = stand_in("python3.11");
+    write(
+        &project,
+        "app/Dockerfile",
+        &format!(
+            "FROM $BASE\nCOPY --from={from} /var/lang/bin/python3.11 /srv/python\nCOPY own /srv/own\nRUN date >/dev/null; echo x >/srv/made\n"
+        ),
+    );
+    write(&project, "app/own", "own\n");
+    let first = project.push(&[]).digests();
+    let shown = run(
+        &project.engine,
+        &project.fill("$REPO/app:1"),
+        "ls -l --time-style=+%Y /srv/own /srv/made /srv/python",
+    );
+    let year = |name: &str| {
+        let line =
+            shown.lines().find(|line| line.ends_with(name)).unwrap_or_else(|| panic!("{name}: {shown}"));
+        line.split_whitespace().nth(5).unwrap().to_owned()
+    };
+    assert_eq!((year("/srv/own").as_str(), year("/srv/made").as_str()), ("1980", "1980"));
+    assert!(("1981".."2025").contains(&year("/srv/python").as_str()), "{shown}");
+    // Without the engine's cache the same layers are made again.
+    let report = project.push(&["--force", "app"]);
+    assert_eq!(report.steps("dockerfile"), 1);
+    assert_eq!(report.digests(), first);
+}
+
+/// Whether a process of this machine, where the engines run, has this argument.
+fn is_running(argument: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").unwrap().flatten();
+    processes
+        .filter_map(|process| std::fs::read(process.path().join("cmdline")).ok())
+        .any(|line| line.split(|byte| *byte == 0).any(|word| word == argument.as_bytes()))
+}
+
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let begun = Instant::now();
+    while !condition() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+#[test]
+fn ctrl_c_ends_a_build_on_every_engine() {
+    for (number, engine) in engines().into_iter().enumerate() {
+        let mut project = project("[images.app]\ntags = [\"1\"]\ndockerfile = { context = \"app\" }\n");
+        project.engine = engine;
+        let argument = format!("4{number}77.{}", std::process::id());
+        write(&project, "app/Dockerfile", &format!("FROM $BASE\nRUN sleep {argument}\n"));
+        let mut command = project.command(&["build", "--push", "--progress", "plain"]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        wait_for("RUN was not started", || is_running(&argument));
+        for _ in 0..2 {
+            tool("kill", &["-INT", &child.id().to_string()]);
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        assert_eq!(child.wait().unwrap().code(), Some(130));
+        wait_for("RUN goes on", || !is_running(&argument));
+    }
 }

@@ -195,7 +195,7 @@ fn layers_of_a_run() {
 fn images_inherit_what_they_do_not_write() {
     let manifest = serverless();
     let names: Vec<&str> = manifest.images.iter().map(|image| image.id.value.as_str()).collect();
-    assert_eq!(names, ["harness-base", "serverless-base", "serverless", "derived", "tooling"]);
+    assert_eq!(names, ["harness-base", "serverless-base", "serverless", "derived", "tooling", "composed"]);
     let image = named(&manifest.images, "serverless", |i| &i.id.value);
     let layers: Vec<&str> = image.layers.iter().map(|layer| layer.value.as_str()).collect();
     assert_eq!(layers, ["node", "harness-serverless", "serverless"]);
@@ -224,6 +224,19 @@ fn images_inherit_what_they_do_not_write() {
     assert!(matches!(base.base, ImageSource::Scratch) && !base.push);
     let derived = named(&manifest.images, "derived", |i| &i.id.value);
     assert!(derived.axes.is_empty() && derived.name.text == "derived");
+}
+
+#[test]
+fn a_dockerfile_takes_the_place_of_a_base() {
+    let manifest = serverless();
+    let composed = named(&manifest.images, "composed", |i| &i.id.value);
+    let made = composed.dockerfile.as_ref().unwrap();
+    assert_eq!(made.context.text, "images/composed");
+    assert_eq!(made.args[0].0.value, "VERSION");
+    assert!(matches!(&made.contexts[0].1, ImageSource::Matrix(name) if name.value == "tooling"));
+    assert!(matches!(&made.contexts[1].1, ImageSource::Reference(t) if t.text == "debian:12"));
+    assert_eq!(made.secrets["token"].value, "NPM_TOKEN");
+    assert!(matches!(composed.base, ImageSource::Scratch) && composed.layers.is_empty());
 }
 
 #[test]

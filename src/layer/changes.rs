@@ -29,10 +29,13 @@ pub struct ChangesSpec<'a> {
     pub spool_dir: &'a Path,
     /// The gzip level.
     pub level: u32,
+    /// Modification times up to this one, in seconds since the epoch, are kept: those of files that
+    /// are older than the step.
+    pub keep_until: Option<i64>,
 }
 
 /// Makes a canonical layer of the tar of changes that an engine committed, compressed or not: whiteouts and opaque
-/// marks kept, all times [`NORMALISED_MTIME`], in order of path.
+/// marks kept, times [`NORMALISED_MTIME`] but for those that are to be kept, in order of path.
 ///
 /// Dropped are the files and mount points that engines make (`/etc/resolv.conf`, `/etc/hosts`,
 /// `/etc/hostname`, `/.dockerenv`; `/dev`, `/proc`, `/sys` and `/run/secrets` with all they hold),
@@ -68,7 +71,7 @@ pub fn normalise_changes(
         if dropped.iter().any(|path| entry.path.starts_with(path)) {
             continue;
         }
-        if entry.kind.is_real() {
+        if entry.kind.is_real() && spec.keep_until.is_none_or(|until| entry.mtime > until) {
             entry.mtime = NORMALISED_MTIME;
         }
         let source = match entry.kind {

@@ -15,9 +15,7 @@ use super::stamp::{SHOWN_TIMESTAMP, StampedTag, fill_timestamp, mentions_timesta
 use super::tags::{ExistingRules, Tag, Written, parse_version, settle, shortened};
 use super::template::{ABSENT, Failed, Point, Renderer, did_you_mean, environment};
 use crate::manifest::{
-    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, DockerfileBuild, Download, ExistingTags,
-    FileEntry, Image, ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits,
-    Template, Tool, ToolUse, VersionTag, parse_sha256,
+    ABI_CHECK, Check, Chmod, Command, Copy, Diagnostic, Diagnostics, DockerfileBuild, Download, ExistingTags, FileEntry, Image, ImageSource, Layer, LayerContent, Location, Manifest, Owner, Part, StepLimits, Template, Tool, ToolUse, VersionTag, parse_sha256,
 };
 use crate::oci::{Reference, RepositoryName};
 

@@ -36,6 +36,9 @@ struct Sources {
     layers: HashMap<DiffId, Descriptor>,
     /// Configuration of what the stage that is built begins with.
     base: Option<ImageConfig>,
+    /// When the last of them was created, in seconds since the epoch: what is younger was made by the
+    /// build.
+    created: Option<i64>,
 }
 
 impl Worker {
@@ -158,6 +161,8 @@ impl Worker {
             };
             sources.images.insert(self.build_name(source), engine_id);
             sources.layers.extend(config.rootfs.diff_ids.iter().copied().zip(layers.iter().map(as_oci)));
+            let created = config.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
+            sources.created = sources.created.max(created.map(jiff::Timestamp::as_second));
             if source == recipe.base() {
                 sources.base = Some(config);
             }
@@ -196,7 +201,9 @@ impl Worker {
                 (None, None, Some(file)) => {
                     let (store, level, beneath) =
                         (self.store.clone(), self.settings.level, files.tree.clone());
-                    let blob = blocking(move || canonical(&store, file.path(), &beneath, level)).await?;
+                    let until = sources.created;
+                    let blob =
+                        blocking(move || canonical(&store, file.path(), &beneath, level, until)).await?;
                     let Some(blob) = blob else {
                         empty.push(true);
                         continue;
@@ -240,12 +247,13 @@ fn canonical(
     layer: &std::path::Path,
     beneath: &Tree,
     level: u32,
+    keep_until: Option<i64>,
 ) -> Result<Option<LayerBlob>, StepError> {
     let file = File::open(layer).map_err(|e| file_error("open", layer, &e))?;
     let temporary = store.temporary_file()?;
     let mut out = BufWriter::with_capacity(1 << 18, temporary.as_file());
     let spool_dir = store.temporary();
-    let spec = ChangesSpec { beneath, mounts: &[], spool_dir: &spool_dir, level };
+    let spec = ChangesSpec { beneath, mounts: &[], spool_dir: &spool_dir, level, keep_until };
     let blob = normalise_changes(BufReader::with_capacity(1 << 18, file), &spec, &mut out)?;
     out.flush().map_err(|e| file_error("write", temporary.path(), &e))?;
     drop(out);

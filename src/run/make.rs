@@ -378,7 +378,13 @@ impl Worker {
             let level = self.settings.level;
             Box::new(move |tar| {
                 let out = BufWriter::new(File::create(&path)?);
-                let spec = ChangesSpec { beneath: &beneath, mounts: &mounts, spool_dir: &spool_dir, level };
+                let spec = ChangesSpec {
+                    beneath: &beneath,
+                    mounts: &mounts,
+                    spool_dir: &spool_dir,
+                    level,
+                    keep_until: None,
+                };
                 let blob = normalise_changes(tar, &spec, out).map_err(std::io::Error::other)?;
                 *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(blob);
                 Ok(())

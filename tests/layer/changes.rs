@@ -17,7 +17,7 @@ fn base() -> Layer {
 fn changes(tarball: Tarball, mounts: &[TreePath]) -> Vec<String> {
     let beneath = tree(&[base()]);
     let dir = std::env::temp_dir();
-    let spec = ChangesSpec { beneath: &beneath, mounts, spool_dir: &dir, level: 4 };
+    let spec = ChangesSpec { beneath: &beneath, mounts, spool_dir: &dir, level: 4, keep_until: None };
     let mut out = Vec::new();
     let blob = normalise_changes(tarball.bytes().as_slice(), &spec, &mut out).unwrap();
     check(&blob, &out);
