@@ -221,6 +221,14 @@ fn what_cannot_be_patched_is_refused_with_its_place() {
     assert!(refused(&deployment(two)).contains("none of its 2 containers is called `delegate`"));
     let folded = "      - name: delegate\n        image: >-\n          x\n";
     assert_eq!(refused(&deployment(folded)), "line 8: `image` is no plain value");
+    let alias =
+        deployment("      - name: delegate\n        image: *i\n").replace("name: d}", "name: d, l: &i x}");
+    assert_eq!(refused(&alias), "line 8: `image` is no plain value");
+    let anchor = format!(
+        "{}---\nkind: Pod\n",
+        deployment("      - name: delegate\n        image: &i x\n        other: *i\n")
+    );
+    assert_eq!(refused(&anchor), "it is written in a way in which it cannot be changed here and there");
     let elsewhere = "      - name: delegate\n        image: x\n        env:\n        - name: CLIENT_TOOLS_DOWNLOAD_DISABLED\n          \
                      valueFrom: {configMapKeyRef: {name: c, key: k}}\n";
     assert!(
@@ -229,7 +237,7 @@ fn what_cannot_be_patched_is_refused_with_its_place() {
     );
     let one = deployment("      - name: delegate\n        image: x\n");
     let several = format!("{one}---\n{}", one.replace("name: d}", "name: e}"));
-    assert_eq!(refused(&several), "it has several delegates: `d` (line 7), `e` (line 15)");
+    assert_eq!(refused(&several), "it has several delegates: `d` (line 7), `e` (line 16)");
     let image = IMAGE.parse().unwrap();
     let chosen = patch(&several, &Target { name: Some("e"), ..target(&image) }).unwrap();
     assert_eq!(chosen.text.matches(IMAGE).count(), 1);
@@ -309,6 +317,7 @@ fn bad_values_are_refused() {
         let ended = project.run(&all).code(2).says(&["error: ", wanted]);
         assert_eq!(ended.out, "");
     }
+    std::fs::remove_file(project.path("builds.toml")).unwrap();
     project.run(&["delegate", "manifest", "acme//x"]).code(2).says(&["is not an image reference", "help:"]);
     project.run(&["delegate", "manifest", IMAGE, "--in-place"]).code(2).says(&["--patch"]);
 }
