@@ -211,7 +211,7 @@ fn images_inherit_what_they_do_not_write() {
         ]
     );
     let path: Vec<&str> = image.path.iter().map(|entry| entry.path.text.as_str()).collect();
-    assert_eq!(path, ["/opt/serverless/bin", "/var/lang/bin", "/opt/bin"]);
+    assert_eq!(path, ["/opt/serverless/bin", "/opt/{{ item }}/bin", "/var/lang/bin", "/opt/bin"]);
     assert_eq!(image.labels.len(), 2);
     assert_eq!(image.name.text, "serverless-plugin");
     assert!(matches!(&image.base, ImageSource::Reference(t) if t.text == "{{ runtime.base }}"));

@@ -41,6 +41,18 @@ pub struct Patched {
 /// A text that is no YAML, that has no such container or several, or parts of it that cannot be changed
 /// without writing it anew; by their lines.
 pub fn patch(text: &str, target: &Target<'_>) -> Result<Patched, DelegateError> {
+    let patched = once(text, target)?;
+    // Whatever the text looks like: what comes out says what it should.
+    match once(&patched.text, target) {
+        Ok(again) if again.changes.is_empty() && again.text == patched.text => Ok(patched),
+        _ => Err(DelegateError::new(
+            "it is written in a way in which it cannot be changed here and there",
+            "write its tables and lists in lines, without anchors and tags",
+        )),
+    }
+}
+
+fn once(text: &str, target: &Target<'_>) -> Result<Patched, DelegateError> {
     let documents = parse(text)?;
     let objects: Vec<&Node> = documents.iter().flat_map(flat).collect();
     let mut patch = Patch { edits: Edits::new(text), changes: Vec::new() };

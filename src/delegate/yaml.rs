@@ -270,7 +270,9 @@ impl<'t> Edits<'t> {
             format!("{key}: {flow}, ")
         } else {
             let indent = self.indentation(at);
-            format!("{key}: {}{}{indent}", block.replace("{indent}", &indent), self.newline())
+            let blank = if block.starts_with('\n') { "" } else { " " };
+            let block = block.replace('\n', self.newline()).replace("{indent}", &indent);
+            format!("{key}:{blank}{block}{}{indent}", self.newline())
         };
         self.changes.push((at..at, new));
         Ok(())
@@ -383,7 +385,7 @@ mod tests {
         assert!(edits.set(key, value, "no").unwrap_err().message.contains("line 8"));
         assert_eq!(
             edits.apply(),
-            "# über\ntop: \n- z\na: \"y\" # one\nlist:\n- name: new\n  b: 1\n- name: é\n  b: 2\n\
+            "# über\ntop:\n- z\na: \"y\" # one\nlist:\n- name: new\n  b: 1\n- name: é\n  b: 2\n\
              flow: {j: w, k: v, l: [0, 1]}\n--- \nsecond: |\n  block\n"
         );
     }

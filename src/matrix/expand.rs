@@ -69,6 +69,7 @@ pub fn expand(manifest: &Manifest, overrides: &Overrides) -> Result<Matrix, Diag
 
 /// A layer, the values of the axes that decide it, what is elided of it, its item.
 type LayerKey = (usize, Vec<u16>, Vec<bool>, Option<String>);
+type Items = Arc<[Value]>;
 type Memo = HashMap<LayerKey, Result<Option<LayerId>, Failed>>;
 
 struct Expansion<'m> {
@@ -81,7 +82,7 @@ struct Expansion<'m> {
     memo: Memo,
     commands: HashMap<(Location, Vec<u16>), Arc<ConcreteCommand>>,
     /// The lists of `each`.
-    lists: HashMap<(Location, Vec<u16>), Result<Arc<[Value]>, Failed>>,
+    lists: HashMap<(Location, Vec<u16>), Result<Items, Failed>>,
     layers: Vec<ConcreteLayer>,
     dockerfiles: Vec<ConcreteDockerfile>,
     dockerfile_of: HashMap<DockerfileSpec, DockerfileId>,
@@ -651,7 +652,7 @@ impl<'m> Expansion<'m> {
     }
 
     /// The items of a list at a point, each list evaluated once.
-    fn items(&mut self, each: &'m Template, point: &Point) -> Result<Arc<[Value]>, Failed> {
+    fn items(&mut self, each: &'m Template, point: &Point) -> Result<Items, Failed> {
         let axes = self.renderer.axes_of_condition(each);
         let key = (each.at, axes.iter().map(|axis| point[*axis]).collect::<Vec<_>>());
         if let Some(known) = self.lists.get(&key) {

@@ -31,7 +31,7 @@ pub fn force_patterns(patterns: &[String], matrix: &Matrix, chosen: &[bool]) -> 
             .map_err(|e| format!("`{pattern}` is not a glob: {}", e.kind()))?;
         let matcher = glob.compile_matcher();
         let cells = matrix.cells.iter().zip(chosen).filter(|(_, chosen)| **chosen);
-        let found = matrix.layers.iter().any(|layer| matcher.is_match(&layer.name))
+        let found = matrix.layers.iter().any(|layer| names(&layer.name).any(|name| matcher.is_match(name)))
             || cells
                 .into_iter()
                 .any(|(cell, _)| matcher.is_match(&cell.name) || matcher.is_match(&*cell.image));
@@ -46,6 +46,11 @@ pub fn force_patterns(patterns: &[String], matrix: &Matrix, chosen: &[bool]) -> 
 /// A cell's name has brackets, which globs take for a class of letters.
 fn escape_brackets(pattern: &str) -> String {
     pattern.replace('[', "[[]")
+}
+
+/// What a layer is called by: its whole name, and that of the layer which stands for several items.
+fn names(layer: &str) -> impl Iterator<Item = &str> {
+    std::iter::once(layer).chain(layer.split_once('[').map(|(name, _)| name))
 }
 
 impl Freshness {
@@ -64,7 +69,7 @@ impl Freshness {
                 if !matches!(layer.content, ConcreteContent::Run(_)) {
                     continue;
                 }
-                let forced = forced || self.force.is_match(&layer.name);
+                let forced = forced || names(&layer.name).any(|name| self.force.is_match(name));
                 let max_age = layer.max_age.into_iter().chain(cell.max_age).min();
                 found.entry(*step).or_default().add(forced, max_age.filter(|_| self.max_age));
             }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::project::Project;
 use crate::project::engine::run;
-use crate::project::registry::{attempt, config, digest, manifest, setting, tool};
+use crate::project::registry::{attempt, config, digest, file, manifest, setting, tool};
 
 const MATRIX: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/matrices/delegate.toml");
 const MINIMAL: &str = "24.04.82804.minimal";
@@ -188,4 +188,31 @@ fn the_stable_version_is_looked_up_once_and_kept_in_the_lock() {
     let absent = project.run(&["delegate", "manifest", &project.fill("$REPO/delegate:nothing")]);
     absent.code(2).says(&["the registry has no", "railyard build --push"]);
     assert!(!attempt("crane", &["digest", &project.fill("$REPO/delegate:nothing")]).status.success());
+}
+
+#[test]
+fn commands_run_once_for_each_item_and_again_by_the_name_of_their_layer() {
+    let project = crate::project::registry::project(
+        r#"
+[axes.list]
+values = [{ name = "x", items = ["a", "b"] }, { name = "y", items = ["b"] }]
+[layers.made]
+each = "list.items"
+run = { image = "$BASE", script = "mkdir -p /opt/made; echo {{ item }} >/opt/made/{{ item }}", keep = ["/opt/made/{{ item }}"] }
+[images.app]
+axes = ["list"]
+base = "$BASE"
+tags = ["{{ list }}"]
+layers = ["made"]
+"#,
+    );
+    assert_eq!(project.push(&[]).all("built").steps("artifact"), 2, "`b` is made for both");
+    let image = |tag: &str| project.fill(&format!("$REPO/app:{tag}"));
+    assert_eq!(file(&image("x"), "opt/made/a"), "a");
+    assert_eq!(file(&image("y"), "opt/made/b"), "b");
+    assert_eq!(layers(&image("x"))[2], layers(&image("y"))[1]);
+    for (pattern, runs) in [("made", 2), ("made[b]", 1), ("made*", 2)] {
+        let report = project.push(&["--force", pattern]);
+        assert_eq!(report.all("current").steps("artifact"), runs, "{pattern}");
+    }
 }

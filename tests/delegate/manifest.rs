@@ -2,6 +2,7 @@
 
 use railyard::delegate::{Patched, Target, patch};
 use railyard::oci::Reference;
+use serde_json::Value;
 
 use crate::project::Project;
 
@@ -172,8 +173,7 @@ fn what_is_missing_is_put_in() {
         "      -\n        # first\n        name: delegate\n        image: x\n",
     ] {
         let text = patched(&deployment(container)).text;
-        let python = "import sys, json\ntry:\n import yaml\nexcept ImportError:\n sys.exit(9)\nprint(json.dumps(yaml.safe_load(sys.stdin)))";
-        let value = as_json(python, &text);
+        let value = &documents(&text)[0];
         let found = &value["spec"]["template"]["spec"]["containers"][0];
         assert_eq!(found["image"], IMAGE, "{text}");
         let env = found["env"].as_array().unwrap();
@@ -187,20 +187,42 @@ fn what_is_missing_is_put_in() {
     }
 }
 
-/// What another YAML parser reads.
+/// The documents of a text, as YAML's core schema types them.
 #[track_caller]
-fn as_json(python: &str, text: &str) -> serde_json::Value {
-    use std::io::Write;
-    let mut child = std::process::Command::new("python3")
-        .args(["-c", python])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "python3 with yaml reads:\n{text}");
-    serde_json::from_slice(&output.stdout).unwrap()
+fn documents(text: &str) -> Vec<Value> {
+    use saphyr_parser::{Event, Parser, ScalarStyle};
+    let mut found = Vec::new();
+    let mut open: Vec<(Value, Option<String>)> = Vec::new();
+    for event in Parser::new_from_str(text) {
+        let (event, _) = event.unwrap_or_else(|e| panic!("{e}:\n{text}"));
+        let value = match event {
+            Event::Scalar(word, ScalarStyle::Plain, ..) => match &*word {
+                "~" | "" | "null" => Value::Null,
+                "true" | "false" => Value::Bool(word == "true"),
+                word => word.parse::<i64>().map_or_else(|_| Value::from(word), Value::from),
+            },
+            Event::Scalar(word, ..) => Value::from(&*word),
+            Event::MappingStart(..) => {
+                open.push((serde_json::json!({}), None));
+                continue;
+            }
+            Event::SequenceStart(..) => {
+                open.push((serde_json::json!([]), None));
+                continue;
+            }
+            Event::MappingEnd | Event::SequenceEnd => open.pop().unwrap().0,
+            _ => continue,
+        };
+        match open.last_mut() {
+            None => found.push(value),
+            Some((Value::Array(items), _)) => items.push(value),
+            Some((table, key)) => match key.take() {
+                None => *key = Some(value.as_str().unwrap().to_owned()),
+                Some(key) => table[key] = value,
+            },
+        }
+    }
+    found
 }
 
 #[test]
@@ -221,6 +243,14 @@ fn what_cannot_be_patched_is_refused_with_its_place() {
     assert!(refused(&deployment(two)).contains("none of its 2 containers is called `delegate`"));
     let folded = "      - name: delegate\n        image: >-\n          x\n";
     assert_eq!(refused(&deployment(folded)), "line 8: `image` is no plain value");
+    let alias =
+        deployment("      - name: delegate\n        image: *i\n").replace("name: d}", "name: d, l: &i x}");
+    assert_eq!(refused(&alias), "line 8: `image` is no plain value");
+    let anchor = format!(
+        "{}---\nkind: Pod\n",
+        deployment("      - name: delegate\n        image: &i x\n        other: *i\n")
+    );
+    assert_eq!(refused(&anchor), "it is written in a way in which it cannot be changed here and there");
     let elsewhere = "      - name: delegate\n        image: x\n        env:\n        - name: CLIENT_TOOLS_DOWNLOAD_DISABLED\n          \
                      valueFrom: {configMapKeyRef: {name: c, key: k}}\n";
     assert!(
@@ -229,7 +259,7 @@ fn what_cannot_be_patched_is_refused_with_its_place() {
     );
     let one = deployment("      - name: delegate\n        image: x\n");
     let several = format!("{one}---\n{}", one.replace("name: d}", "name: e}"));
-    assert_eq!(refused(&several), "it has several delegates: `d` (line 7), `e` (line 15)");
+    assert_eq!(refused(&several), "it has several delegates: `d` (line 7), `e` (line 16)");
     let image = IMAGE.parse().unwrap();
     let chosen = patch(&several, &Target { name: Some("e"), ..target(&image) }).unwrap();
     assert_eq!(chosen.text.matches(IMAGE).count(), 1);
@@ -245,9 +275,7 @@ fn a_rendered_manifest_is_complete_and_needs_no_patch() {
         .run(&[&arguments[..], &["--manager", "https://harness.example.com/gratis/"]].concat())
         .code(0);
     assert_eq!(ended.err, "");
-    let python = "import sys, json, yaml\nprint(json.dumps(list(yaml.safe_load_all(sys.stdin))))";
-    let documents = as_json(python, &ended.out);
-    let documents = documents.as_array().unwrap();
+    let documents = documents(&ended.out);
     let kinds: Vec<&str> = documents.iter().map(|d| d["kind"].as_str().unwrap()).collect();
     let wanted = [
         "Namespace",
@@ -309,6 +337,7 @@ fn bad_values_are_refused() {
         let ended = project.run(&all).code(2).says(&["error: ", wanted]);
         assert_eq!(ended.out, "");
     }
+    std::fs::remove_file(project.path("builds.toml")).unwrap();
     project.run(&["delegate", "manifest", "acme//x"]).code(2).says(&["is not an image reference", "help:"]);
     project.run(&["delegate", "manifest", IMAGE, "--in-place"]).code(2).says(&["--patch"]);
 }
