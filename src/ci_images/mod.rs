@@ -1,7 +1,7 @@
 //! The CI images of a Harness account: which ones its pipelines use, read and set by its API.
 //!
 //! What is known of them, fields, publication days and how long a release is supported, is data:
-//! [`Facts`]. [`ConfigApi`] speaks the API, [`compare`] holds the account against the defaults. Sends
+//! [`Facts`]. [`ConfigApi`] speaks the API, [`compare()`] holds the account against the defaults. Sends
 //! nothing that changes the account unless it is told to; never prints a key.
 
 mod api;

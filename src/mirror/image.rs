@@ -28,16 +28,17 @@ impl MirrorImage {
     /// # Errors
     /// When the name is no reference, or source or target would be none.
     pub fn new(listed: &str, from: Option<&str>, to: &str) -> Result<Self, ReferenceError> {
-        let named: Reference = listed.parse()?;
-        let names_registry = named.name.registry != "docker.io"
-            || ["docker.io/", "index.docker.io/"].iter().any(|host| listed.starts_with(host));
-        let source = match from.filter(|_| !names_registry) {
-            Some(from) => format!("{from}/{listed}").parse()?,
-            None => named.clone(),
+        let docker = ["docker.io/", "index.docker.io/"].iter().find_map(|host| listed.strip_prefix(host));
+        let text = docker.unwrap_or(listed);
+        let named: Reference = text.parse()?;
+        let names_host = named.name.registry != "docker.io";
+        let source = match from.filter(|from| *from != "docker.io") {
+            Some(from) if docker.is_none() && !names_host => format!("{from}/{text}").parse()?,
+            _ => named.clone(),
         };
-        let bare = listed.split_once('@').map_or(listed, |(bare, _)| bare);
+        let bare = text.split_once('@').map_or(text, |(bare, _)| bare);
         let bare = named.tag.as_ref().map_or(bare, |tag| &bare[..bare.len() - tag.len() - 1]);
-        let path = match bare.split_once('/').filter(|_| names_registry) {
+        let path = match bare.split_once('/').filter(|_| names_host) {
             Some((_, path)) => path,
             None => bare,
         };
@@ -112,6 +113,7 @@ mod tests {
             ("quay.io/a/b:1", Some("127.0.0.1:5000/up"), "quay.io/a/b:1", "a/b:1"),
             ("docker.io/debian:12", Some("x.y"), "docker.io/library/debian:12", "debian:12"),
             ("debian", None, "docker.io/library/debian", "debian:latest"),
+            ("debian:12", Some("docker.io"), "docker.io/library/debian:12", "debian:12"),
         ] {
             assert_eq!(
                 pair(listed, from),

@@ -1,8 +1,8 @@
 //! Images copied from one registry into another: all platforms, by digest, every byte as it is.
 //!
-//! A [`MirrorImage`] says what goes where; [`survey`] which of them differ; a [`Copier`] brings what
+//! A [`MirrorImage`] says what goes where; [`survey()`] which of them differ; a [`Copier`] brings what
 //! is missing, children first and the tag last, so that a copy that was interrupted goes on where it
-//! stopped; [`mirror`] does it for a list and reports. Builds nothing and keeps nothing here.
+//! stopped; [`mirror()`] does it for a list and reports. Builds nothing and keeps nothing here.
 
 mod copy;
 mod document;

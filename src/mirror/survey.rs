@@ -51,7 +51,7 @@ pub async fn survey(registry: &dyn Registry, image: &MirrorImage) -> Result<Surv
     let (source, target) = futures_util::future::join(source, registry.head(&image.target)).await;
     let found = target?.map(|descriptor| descriptor.digest);
     if let Ok(Some(descriptor)) = &source
-        && descriptor.media_type.contains(".manifest.v1+")
+        && descriptor.media_type.starts_with("application/vnd.docker.distribution.manifest.v1+")
     {
         return Err(super::document::schema_1(&image.source));
     }
