@@ -133,6 +133,10 @@ fn a_changed_file_rebuilds_what_depends_on_it() {
         (reason["code"].as_str(), reason["subject"].as_str()),
         (Some("dockerfile-changed"), Some("context"))
     );
+    let steps = plan["steps"].as_array().unwrap();
+    let built = steps.iter().filter(|step| step["kind"] == "dockerfile" && step["action"] == "run");
+    let reasons: Vec<&str> = built.map(|step| step["reason"].as_str().unwrap()).collect();
+    assert!(reasons.len() == 1 && reasons[0].starts_with("dockerfile-changed context: "), "{reasons:?}");
     let report = project.push(&[]);
     assert_eq!(report.steps("dockerfile"), 1);
     let second = report.digests();
@@ -171,6 +175,7 @@ fn what_is_taken_from_outside_is_in_the_lock_and_a_move_is_a_reason() {
     project.push(&[]).all("built");
     let lock = project.read("builds.lock");
     assert!(lock.contains(&base) && lock.contains(&other) && lock.contains("[outputs]"), "{lock}");
+    project.run(&["explain", "app"]).code(0).prints(&["\nLAYERS\n  Dockerfile", &format!("from    {other}")]);
     bump(&base, "2");
     // The lock decides.
     project.push(&[]).all("current");
