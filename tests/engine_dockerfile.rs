@@ -343,3 +343,25 @@ fn ctrl_c_ends_a_build_on_every_engine() {
         wait_for("RUN goes on", || !is_running(&argument));
     }
 }
+
+#[test]
+fn the_shipped_images_are_built_on_every_engine() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (manifest, vars) = (root.join("builds.toml"), root.join("dev/stand-ins.toml"));
+    for engine in engines() {
+        let mut project = project("");
+        project.engine = engine.clone();
+        let repository = project.fill("$REPO");
+        let files = ["--file", manifest.to_str().unwrap(), "--vars", vars.to_str().unwrap()];
+        let chosen = ["--repository", &repository, "--only", "image=tooling", "--only", "image=runner"];
+        let report = project.push(&[&files[..], &chosen, &["--no-cache"]].concat());
+        report.all("built");
+        assert_eq!((report.steps("dockerfile"), report.steps("check"), report.steps("abi")), (2, 1, 1));
+        let image = format!("{repository}/runner:python3.11");
+        let printed = docker(&engine, &["run", "--rm", "--pull", "always", &image]);
+        assert!(printed.contains("\"python3\""), "{printed}");
+        assert_eq!(config(&image)["config"]["WorkingDir"], "/workspace");
+        let title = &config(&image)["config"]["Labels"]["org.opencontainers.image.title"];
+        assert_eq!(title, "runner on python3.11");
+    }
+}
