@@ -133,6 +133,10 @@ fn a_changed_file_rebuilds_what_depends_on_it() {
         (reason["code"].as_str(), reason["subject"].as_str()),
         (Some("dockerfile-changed"), Some("context"))
     );
+    let steps = plan["steps"].as_array().unwrap();
+    let built = steps.iter().filter(|step| step["kind"] == "dockerfile" && step["action"] == "run");
+    let reasons: Vec<&str> = built.map(|step| step["reason"].as_str().unwrap()).collect();
+    assert!(reasons.len() == 1 && reasons[0].starts_with("dockerfile-changed context: "), "{reasons:?}");
     let report = project.push(&[]);
     assert_eq!(report.steps("dockerfile"), 1);
     let second = report.digests();
@@ -171,6 +175,7 @@ fn what_is_taken_from_outside_is_in_the_lock_and_a_move_is_a_reason() {
     project.push(&[]).all("built");
     let lock = project.read("builds.lock");
     assert!(lock.contains(&base) && lock.contains(&other) && lock.contains("[outputs]"), "{lock}");
+    project.run(&["explain", "app"]).code(0).prints(&["\nLAYERS\n  Dockerfile", &format!("from    {other}")]);
     bump(&base, "2");
     // The lock decides.
     project.push(&[]).all("current");
@@ -336,5 +341,27 @@ fn ctrl_c_ends_a_build_on_every_engine() {
         }
         assert_eq!(child.wait().unwrap().code(), Some(130));
         wait_for("RUN goes on", || !is_running(&argument));
+    }
+}
+
+#[test]
+fn the_shipped_images_are_built_on_every_engine() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let (manifest, vars) = (root.join("builds.toml"), root.join("dev/stand-ins.toml"));
+    for engine in engines() {
+        let mut project = project("");
+        project.engine = engine.clone();
+        let repository = project.fill("$REPO");
+        let files = ["--file", manifest.to_str().unwrap(), "--vars", vars.to_str().unwrap()];
+        let chosen = ["--repository", &repository, "--only", "image=tooling", "--only", "image=runner"];
+        let report = project.push(&[&files[..], &chosen, &["--no-cache"]].concat());
+        report.all("built");
+        assert_eq!((report.steps("dockerfile"), report.steps("check"), report.steps("abi")), (2, 1, 1));
+        let image = format!("{repository}/runner:python3.11");
+        let printed = docker(&engine, &["run", "--rm", "--pull", "always", &image]);
+        assert!(printed.contains("\"python3\""), "{printed}");
+        assert_eq!(config(&image)["config"]["WorkingDir"], "/workspace");
+        let title = &config(&image)["config"]["Labels"]["org.opencontainers.image.title"];
+        assert_eq!(title, "runner on python3.11");
     }
 }

@@ -74,24 +74,28 @@ pub fn explain(
         return Err(Exit::Usage(format!("error: there is no cell `{cell}`{hint}")));
     };
     let ingredients = Ingredients::of(matrix, &prepared.plan, &prepared.inputs(), steps);
-    let layers = ingredients.layers.iter().zip(&steps.artifacts).zip(&steps.places).map(
-        |((layer, artifact), place)| {
-            let record = match prepared.record(*place).or_else(|| prepared.record(*artifact)) {
-                Some(Record::Layer(record)) => Some(record),
-                _ => None,
-            };
-            let sharers = planned().filter(|other| other.chosen && other.artifacts.contains(artifact));
-            LayerExplained {
-                layer: layer.clone(),
-                blob: record.as_ref().and_then(|r| r.blob.as_ref()).map(|blob| blob.digest),
-                size: record.as_ref().and_then(|r| r.blob.as_ref()).map(|blob| blob.size),
-                shared_by: sharers
-                    .map(|other| matrix.cells[other.cell.0].name.clone())
-                    .filter(|name| *name != ingredients.cell)
-                    .collect(),
-            }
-        },
-    );
+    // What a Dockerfile makes is shown as one layer.
+    let artifacts = steps.artifacts.iter().chain(&steps.dockerfile);
+    let places = steps.places.iter().chain(&steps.dockerfile);
+    let layers = ingredients.layers.iter().zip(artifacts).zip(places).map(|((layer, artifact), place)| {
+        let (blob, size) = match prepared.record(*place).or_else(|| prepared.record(*artifact)) {
+            Some(Record::Layer(record)) => record.blob.map(|blob| (blob.digest, blob.size)).unzip(),
+            Some(Record::Image(image)) => (None, Some(image.layers.iter().map(|blob| blob.size).sum())),
+            _ => (None, None),
+        };
+        let sharers = planned().filter(|other| {
+            other.chosen && (other.artifacts.contains(artifact) || other.dockerfile == Some(*artifact))
+        });
+        LayerExplained {
+            layer: layer.clone(),
+            blob,
+            size,
+            shared_by: sharers
+                .map(|other| matrix.cells[other.cell.0].name.clone())
+                .filter(|name| *name != ingredients.cell)
+                .collect(),
+        }
+    });
     let view = prepared.view.cells.get(steps.cell.0).and_then(Option::as_ref);
     let document = CellExplained {
         layers: layers.collect(),

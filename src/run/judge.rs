@@ -119,6 +119,14 @@ impl Judge<'_> {
                 because.insert(*step, layer_differences(was, layer));
             }
         }
+        if let Some(step) = self.steps.dockerfile {
+            let mut reasons = differences(old, new);
+            // Labels are put on later.
+            reasons.retain(|reason| reason.code != ReasonCode::ConfigChanged);
+            if !reasons.is_empty() {
+                because.insert(step, reasons);
+            }
+        }
         because
     }
 }
