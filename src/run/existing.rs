@@ -4,6 +4,7 @@ use super::error::StepError;
 use crate::manifest::ExistingTags;
 use crate::matrix::Cell;
 use crate::oci::{Digest, Reference};
+use crate::plan::{Reason, ReasonCode};
 
 /// For each reference of a cell whether it is left as it is though it may have another image:
 /// where tags are kept, a repository that has one of the cell's lasting tags stays untouched.
@@ -46,6 +47,20 @@ pub(super) fn behind(
         behind.push((position, *has));
     }
     Ok(behind)
+}
+
+/// For each reference that has another image and must not move, why the cell will be refused.
+pub(super) fn refused(cell: &Cell, found: &[Option<Digest>], image: Option<Digest>) -> Vec<Reason> {
+    let tags = cell.references.iter().zip(&cell.tags).zip(found);
+    let refused = tags.filter_map(|((reference, tag), has)| {
+        let is_fixed = tag.existing == ExistingTags::Refuse && has.is_some() && *has != image;
+        let text = |digest: &Digest| digest.to_string();
+        is_fixed.then(|| {
+            let reason = Reason::new(ReasonCode::TagFixed, reference.to_string());
+            reason.moved(has.as_ref().map(text), image.as_ref().map(text))
+        })
+    });
+    refused.collect()
 }
 
 /// What is said of references that stay as they are.
