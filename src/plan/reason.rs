@@ -98,6 +98,8 @@ pub enum ReasonCode {
     Forced,
     /// A tag that had the image has another now.
     TagMoved,
+    /// A tag must not move, and would: the build will be refused.
+    TagFixed,
     /// A tag that was there is gone.
     TagDeleted,
     /// Its inputs are as they were, but no record of its layers is at hand.
@@ -127,6 +129,7 @@ impl ReasonCode {
             Self::TooOld => "too-old",
             Self::Forced => "forced",
             Self::TagMoved => "tag-moved",
+            Self::TagFixed => "tag-fixed",
             Self::TagDeleted => "tag-deleted",
             Self::Unrecorded => "unrecorded",
             Self::Foreign => "foreign",

@@ -11,10 +11,8 @@ use reqwest::{Method, StatusCode};
 use tokio::sync::OnceCell;
 use url::Url;
 
-use super::access::{Account, CredentialSource};
 use super::answer::Answer;
 use super::auth::{Access, Authorization, Scopes};
-use super::aws::Aws;
 use super::credentials::CredentialCache;
 use super::host::{Host, api_host};
 use super::payload::Payload;
@@ -48,10 +46,10 @@ pub struct RegistryOptions {
 pub struct HttpRegistry {
     pub(super) settings: RegistrySettings,
     pub(super) retry: RetrySettings,
-    transport: Transport,
-    credentials: CredentialCache,
+    pub(super) transport: Transport,
+    pub(super) credentials: CredentialCache,
     hosts: Mutex<HashMap<String, Arc<Host>>>,
-    prepared: Mutex<HashMap<RepositoryName, Arc<OnceCell<()>>>>,
+    pub(super) prepared: Mutex<HashMap<RepositoryName, Arc<OnceCell<()>>>>,
 }
 
 /// A request that can be sent several times.
@@ -121,41 +119,6 @@ impl HttpRegistry {
         let account = self.account(host, repository, false);
         let found = self.credentials.get(&account, &self.transport).await;
         found.map_err(|kind| kind.during(format!("find credentials for `{name}`")))
-    }
-
-    /// The account that a repository is reached with.
-    pub(super) fn account(&self, host: &str, repository: &str, writes: bool) -> Account {
-        self.credentials.source.rules.account(host, repository, writes)
-    }
-
-    /// Sees, once, to a repository that is about to be written to: Amazon ECR makes none by itself.
-    pub(super) async fn prepare(&self, repository: &RepositoryName) -> Result<(), RegistryErrorKind> {
-        let rules = &self.credentials.source.rules;
-        let Some(creation) = rules.creation(&repository.registry, &repository.repository) else {
-            return Ok(());
-        };
-        let slot = {
-            let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
-            prepared.entry(repository.clone()).or_default().clone()
-        };
-        let account = self.account(&repository.registry, &repository.repository, true);
-        let access = match rules.source(&account) {
-            Some(CredentialSource::Ecr(access)) => Some(access),
-            _ => None,
-        };
-        let aws = Aws { transport: &self.transport, variables: &self.credentials.source.variables };
-        let host = self.host(repository)?;
-        let prepare = || async {
-            let mut attempts = Attempts::new(&self.retry);
-            loop {
-                let tried = aws.prepare(&repository.registry, &repository.repository, access, creation).await;
-                match tried {
-                    Ok(()) => return Ok(()),
-                    Err(kind) => attempts.wait(&host.budget, kind.into()).await?,
-                }
-            }
-        };
-        slot.get_or_try_init(prepare).await.copied()
     }
 
     /// The host of a repository.

@@ -19,6 +19,7 @@ mod link;
 mod manifests;
 mod meter;
 mod payload;
+mod prepare;
 mod referrers;
 mod relay;
 mod retry;

@@ -138,6 +138,7 @@ mod tests {
             TooOld,
             Forced,
             TagMoved,
+            TagFixed,
             TagDeleted,
             Unrecorded,
             Foreign,

@@ -4,6 +4,7 @@ use super::error::StepError;
 use crate::manifest::ExistingTags;
 use crate::matrix::Cell;
 use crate::oci::{Digest, Reference, RepositoryName};
+use crate::plan::{Reason, ReasonCode};
 
 /// A tag of a cell with what it has; first the cell's references, then its tags with a time.
 pub(super) type Found = (Reference, Option<Digest>);
@@ -48,6 +49,20 @@ pub(super) fn behind(cell: &Cell, found: &[Found], image: Digest) -> Result<Vec<
         behind.push((reference.clone(), *has));
     }
     Ok(behind)
+}
+
+/// For each reference that has another image and must not move, why the cell will be refused.
+pub(super) fn refused(cell: &Cell, found: &[Found], image: Option<Digest>) -> Vec<Reason> {
+    let tags = cell.references.iter().zip(&cell.tags).zip(found);
+    let refused = tags.filter_map(|((reference, tag), (_, has))| {
+        let is_fixed = tag.existing == ExistingTags::Refuse && has.is_some() && *has != image;
+        let text = |digest: &Digest| digest.to_string();
+        is_fixed.then(|| {
+            let reason = Reason::new(ReasonCode::TagFixed, reference.to_string());
+            reason.moved(has.as_ref().map(text), image.as_ref().map(text))
+        })
+    });
+    refused.collect()
 }
 
 /// What is said of tags that stay as they are.

@@ -174,6 +174,9 @@ impl Surveyor<'_> {
                 (verdict.status, verdict.reasons)
             }
         };
+        if expected.is_some() || reasons.iter().any(|reason| reason.code != ReasonCode::Unrecorded) {
+            reasons.extend(existing::refused(found.cell, tags, *expected));
+        }
         if !anew.is_empty() {
             reasons.retain(|reason| reason.code != ReasonCode::Unrecorded);
             reasons.extend(anew.iter().cloned());

@@ -71,6 +71,18 @@ fn a_tag_that_is_there_stays_or_refuses_or_moves() {
         cells.iter().find(|cell| cell["cell"] == name || cell["name"] == name).unwrap()["status"].clone()
     };
     assert_eq!((of_cell("kept"), of_cell("fixed")), ("current".into(), "stale".into()));
+    // What will be refused is said before anything runs, also where the new digest is not known yet.
+    let reasons = |known: bool| {
+        let plan = project.run(&["plan", "--format", "json"]).code(0);
+        let plan: serde_json::Value = serde_json::from_str(&plan.out).unwrap();
+        let cell =
+            plan["cells"].as_array().unwrap().iter().find(|cell| cell["name"] == "fixed").unwrap().clone();
+        assert_eq!(cell["digest"].is_null(), !known, "{cell}");
+        cell["reasons"].as_array().unwrap().iter().any(|reason| reason["code"] == "tag-fixed")
+    };
+    assert!(reasons(true));
+    write("three", "3");
+    assert!(reasons(false));
 }
 
 const VERSIONS: &str = r#"

@@ -112,20 +112,17 @@ fn an_account_of_one_repository_is_not_that_of_another() {
 #[test]
 fn engines_pull_with_the_account_of_the_repository() {
     let server = htpasswd(&[("ann", PASSWORD)]);
-    for engine in engines() {
+    for (n, engine) in engines().into_iter().enumerate() {
         let credentials = r#"{ username = "ann", password = { env = "ANN" } }"#;
         let checked = manifest(&server.host, credentials)
+            .replace("/acme", &format!("/acme{n}"))
             .replace("\"scratch\"", &format!("\"{}\"\nchecks = [\"smoke\"]", small_base()))
             + "[checks.smoke]\nscript = \"cat /text\"\nexpect = \"hello\"\n";
         let mut project = project(&checked);
-        project.engine = engine.clone();
+        project.engine = engine;
         project.set("ANN", PASSWORD);
         let (ended, report) = project.build(&["--push"], 0);
         assert_eq!(report.0["cells"][0]["outcome"], "built", "{}", ended.err);
         assert_secret(&project, &[&ended.out, &ended.err], &[PASSWORD]);
-        let deleted = format!("{}/acme/app:1", server.host);
-        assert!(
-            crane(&server.host, "ann", PASSWORD, &["delete", &deleted]).is_some() || engines().len() == 1
-        );
     }
 }

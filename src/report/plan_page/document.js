@@ -40,6 +40,7 @@ const REASONS = {
   "too-old": "A result is older than it may be",
   "forced": "Asked for by --force",
   "tag-moved": "A tag that had the image has another now",
+  "tag-fixed": "A tag must not move, and would: the build will be refused",
   "tag-deleted": "A tag that was there is gone",
   "unrecorded": "Its inputs are as they were, but no record of its layers is at hand",
   "foreign": "Railyard did not make what the tag has",
