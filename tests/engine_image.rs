@@ -55,6 +55,11 @@ fn a_file_that_is_missing_is_named_before_anything_is_built() {
         .run(&["export", "bake", "--out", "bake"])
         .code(2)
         .says(&["it holds the file `parts/one.bin` of this machine"]);
+    project
+        .run(&["export", "harness-pipeline"])
+        .code(2)
+        .says(&["`parts/one.bin`, which a pipeline cannot carry along", "--codebase"]);
+    project.run(&["export", "harness-pipeline", "--codebase"]).code(0).prints(&["cloneCodebase: true"]);
 }
 
 #[test]

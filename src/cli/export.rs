@@ -17,6 +17,7 @@ use crate::export::{
 use crate::matrix::CellId;
 use crate::oci::Reference;
 use crate::plan::UsedSource;
+use crate::run::External;
 
 /// What is exported.
 #[derive(Debug, Subcommand)]
@@ -213,6 +214,16 @@ fn divided(
 
 /// The manifest with its imports, and the lock where there is one.
 fn texts(project: &Project, arguments: &ProjectArguments) -> Result<Sources, Exit> {
+    let external = External::of(&project.matrix, &project.chosen);
+    let beside =
+        external.files.iter().cloned().chain(external.layouts.iter().map(|dir| format!("oci:{dir}")));
+    let beside: Vec<String> = beside.map(|name| format!("`{name}`")).collect();
+    if !beside.is_empty() {
+        return Err(Exit::Usage(format!(
+            "error: the cells use {}, which a pipeline cannot carry along\n  help: export with --codebase",
+            beside.join(", ")
+        )));
+    }
     let base = arguments.file.parent().unwrap_or(Path::new(""));
     let mut sources = Sources::default();
     let read = &project.manifest.sources;

@@ -6,9 +6,11 @@
 
 mod actions;
 mod bake;
+mod config;
 mod dockerfile;
 mod harness;
 mod jobs;
+mod needs;
 mod script;
 mod stages;
 mod text;
@@ -19,7 +21,8 @@ pub use bake::bake;
 pub use dockerfile::dockerfiles;
 pub use harness::{HarnessSettings, harness_pipeline};
 pub use jobs::{Jobs, JobsError, Sources, jobs};
-pub use stages::{Inputs, bases_with_users};
+pub use needs::bases_with_users;
+pub use stages::Inputs;
 pub use yaml::{Node, is_harness_identifier};
 
 /// A file to write.

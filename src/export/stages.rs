@@ -1,14 +1,16 @@
 //! Cells -> stages of one Dockerfile. What cells share is one stage.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use super::text::{Names, fixed_argv, raw_value, slug, source, value, words};
+use super::config::{config, symbolic};
+use super::needs::{closure, sources};
+use super::text::{Names, slug, source, value, words};
 use super::{ExportedFile, Problem, script};
 use crate::lock::Lock;
-use crate::manifest::{Chmod, ChmodClause, Owner};
+use crate::manifest::{Chmod, Owner};
 use crate::matrix::{
-    Cell, CellId, ConcreteCommand, ConcreteContent, ConcreteCopy, ConcreteDownload, ConcretePart, ConfigSpec,
-    LayerId, Matrix, Source,
+    Cell, CellId, ConcreteCommand, ConcreteContent, ConcreteCopy, ConcreteDownload, ConcretePart, LayerId,
+    Matrix, Source,
 };
 use crate::oci::Reference;
 
@@ -17,60 +19,10 @@ use crate::oci::Reference;
 pub struct Inputs<'a> {
     /// Digests of images and downloads.
     pub lock: &'a Lock,
-    /// The users of external images, as far as [`bases_with_users`] asks for them.
+    /// The users of external images, as far as [`bases_with_users`](super::bases_with_users) asks for them.
     pub users: &'a BTreeMap<Reference, String>,
     /// Whether COPY has `--link`, which the frontends of older engines refuse.
     pub link: bool,
-}
-
-/// The external bases of cells whose setup steps change the user, which is given back afterwards.
-pub fn bases_with_users(matrix: &Matrix, cells: &[CellId]) -> BTreeSet<Reference> {
-    let changes = |cell: &Cell| cell.setup.iter().any(|command| command.user.is_some());
-    let needed = closure(matrix, cells);
-    let bases =
-        needed.into_iter().map(|id| &matrix.cells[id.0]).filter(|cell| changes(cell)).filter_map(|cell| {
-            let mut base = &cell.base;
-            while let Source::Cell(id) = base {
-                base = &matrix.cells[id.0].base;
-            }
-            match base {
-                Source::Reference(reference) => Some(reference.clone()),
-                _ => None,
-            }
-        });
-    bases.collect()
-}
-
-/// The cells and those that they need.
-fn closure(matrix: &Matrix, cells: &[CellId]) -> BTreeSet<CellId> {
-    let mut found = BTreeSet::new();
-    let mut stack = cells.to_vec();
-    while let Some(id) = stack.pop() {
-        if !found.insert(id) {
-            continue;
-        }
-        for source in sources(matrix, &matrix.cells[id.0]) {
-            if let Source::Cell(id) = source {
-                stack.push(*id);
-            }
-        }
-    }
-    found
-}
-
-/// The images that a cell takes from: its base, those of its layers.
-fn sources<'m>(matrix: &'m Matrix, cell: &'m Cell) -> Vec<&'m Source> {
-    let mut sources = vec![&cell.base];
-    for layer in &cell.layers {
-        match &matrix.layers[layer.0].content {
-            ConcreteContent::Run(run) => sources.push(&run.image),
-            ConcreteContent::Parts(parts) => sources.extend(parts.iter().filter_map(|part| match part {
-                ConcretePart::Copy(copy) => Some(&copy.from),
-                _ => None,
-            })),
-        }
-    }
-    sources
 }
 
 /// Stages and files of one Dockerfile.
@@ -422,55 +374,4 @@ impl<'a> Stages<'a> {
         lines.insert(0, "USER 0".into());
         Ok(self.stage(key, name, &base, "", lines))
     }
-}
-
-/// A symbolic mode as it was written, more or less.
-fn symbolic(clauses: &[ChmodClause]) -> String {
-    let clause = |clause: &ChmodClause| {
-        let letters = |bits: u8, names: [char; 3]| -> String {
-            [4, 2, 1].iter().zip(names).filter(|(bit, _)| bits & **bit != 0).map(|(_, name)| name).collect()
-        };
-        let execute = if clause.execute_if_any { "X" } else { "" };
-        format!(
-            "{}{}{}{execute}",
-            letters(clause.who, ['u', 'g', 'o']),
-            clause.op,
-            letters(clause.bits, ['r', 'w', 'x'])
-        )
-    };
-    clauses.iter().map(clause).collect::<Vec<_>>().join(",")
-}
-
-/// Instructions for a configuration.
-fn config(spec: &ConfigSpec) -> Result<Vec<String>, String> {
-    let mut lines = Vec::new();
-    // One instruction each: what stands in it sees the variables from before it.
-    if !spec.labels.is_empty() {
-        let pairs = spec.labels.iter().map(|(name, text)| Ok(format!("{}={}", value(name)?, value(text)?)));
-        lines.push(format!("LABEL {}", pairs.collect::<Result<Vec<_>, String>>()?.join(" \\\n      ")));
-    }
-    if let Some(user) = &spec.user {
-        lines.push(format!("USER {}", value(user)?));
-    }
-    if let Some(workdir) = &spec.workdir {
-        lines.push(format!("WORKDIR {}", value(workdir)?));
-    }
-    let mut pairs = Vec::new();
-    if !spec.path.is_empty() {
-        let entries = spec.path.iter().map(|entry| raw_value(entry)).collect::<Result<Vec<_>, _>>()?;
-        pairs.push(format!("PATH=\"{}:${{PATH}}\"", entries.join(":")));
-    }
-    for (name, text) in &spec.env {
-        pairs.push(format!("{name}={}", value(text)?));
-    }
-    if !pairs.is_empty() {
-        lines.push(format!("ENV {}", pairs.join(" \\\n    ")));
-    }
-    if let Some(entrypoint) = &spec.entrypoint {
-        lines.push(format!("ENTRYPOINT {}", fixed_argv(entrypoint)?));
-    }
-    if let Some(cmd) = &spec.cmd {
-        lines.push(format!("CMD {}", fixed_argv(cmd)?));
-    }
-    Ok(lines)
 }

@@ -152,14 +152,14 @@ mod tests {
             (
                 "list",
                 Node::List(vec![
-                    Node::map([("x", Node::Number(1)), ("y", Node::Bool(true))]),
+                    Node::map([("x", Node::Number(1)), ("w", Node::Bool(true))]),
                     Node::text("z"),
                 ]),
             ),
             ("script", Node::Block("set -e\n\n\tindented\n".into())),
         ]);
         let expected = "name: a b\ninput: <+input>\nodd: \"yes\"\nnumber: \"3.38\"\ncolon: \"a: b\"\nempty: []\n\
-            list:\n  - x: 1\n    y: true\n  - z\nscript: |-\n  set -e\n\n  \tindented\n";
+            list:\n  - x: 1\n    w: true\n  - z\nscript: |-\n  set -e\n\n  \tindented\n";
         assert_eq!(node.render(), expected);
     }
 

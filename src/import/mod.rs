@@ -6,9 +6,11 @@
 
 mod dockerfile;
 mod faults;
+mod images;
 mod manifest;
 mod model;
 mod pipeline;
+mod resolve;
 mod script;
 mod value;
 mod yaml;
@@ -76,7 +78,7 @@ pub fn harness_pipeline(text: &str, inputs: &BTreeMap<String, String>) -> Result
     let files = match carried {
         Some(files) => files,
         None => {
-            let model = model::build(&pipeline, inputs, &mut remarks);
+            let model = images::build(&pipeline, inputs, &mut remarks);
             model.map(|model| vec![("builds.toml".to_owned(), manifest::write(&model))]).unwrap_or_default()
         }
     };

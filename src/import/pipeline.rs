@@ -167,7 +167,7 @@ impl Pipeline {
             }
         }
         for step in &self.steps {
-            for (_, value) in &step.environment {
+            for value in step.environment.values() {
                 let Some(name) =
                     value.strip_prefix("<+pipeline.variables.").and_then(|v| v.strip_suffix('>'))
                 else {

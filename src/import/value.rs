@@ -71,14 +71,14 @@ impl Values<'_> {
         }
         let own =
             |value: &str| value.contains(&format!("${{{name}:-")) || value.contains(&format!("${{{name}-"));
-        let assigned = self.script.assignments.iter().filter(|assignment| {
+        let mut assigned = self.script.assignments.iter().filter(|assignment| {
             // Parameters of a function are set by its callers, from variables of the same name.
             assignment.name == name
                 && !assignment.value.starts_with("$1")
                 && !assignment.value.starts_with("$2")
                 && (conditional || assignment.conditions.is_empty())
         });
-        let Some(assignment) = assigned.last() else {
+        let Some(assignment) = assigned.next_back() else {
             let set = self.step.environment.get(name).map(String::as_str);
             let set = set.and_then(|value| Some(EXPRESSION.captures(value)?[1].to_owned()));
             let input = set.or_else(|| self.pipeline.variable(name).map(|variable| variable.name.clone()));

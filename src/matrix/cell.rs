@@ -84,7 +84,7 @@ pub struct Cell {
     /// Whether it has the built-in check `abi`.
     pub abi: bool,
     /// What later steps of a pipeline are told, see [`fill_run`](super::fill_run); part of no key.
-    pub outputs: Vec<(Arc<str>, Arc<str>)>,
+    pub outputs: Vec<Output>,
     /// Where its image is defined.
     pub at: Location,
 }
@@ -116,6 +116,9 @@ pub struct TagUse {
     /// Whether it was shortened from a version, and moves with every new one.
     pub floating: bool,
 }
+
+/// An output: its key, and its value.
+pub type Output = (Arc<str>, Arc<str>);
 
 /// An image to take from, run in or build on.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -877,7 +877,10 @@ impl<'m> Expansion<'m> {
         Ok(spec)
     }
 
-    fn outputs(&mut self, image: &'m Image, point: &Point) -> Result<Vec<(Arc<str>, Arc<str>)>, Failed> {
+    fn outputs(&mut self, image: &'m Image, point: &Point) -> Result<Vec<Output>, Failed> {
+        if image.outputs.is_empty() {
+            return Ok(Vec::new());
+        }
         let extra = run_placeholders();
         let rendered = image.outputs.iter().map(|(key, value)| {
             let extra = if mentions_run(&value.text) { &extra[..] } else { &[] };
