@@ -61,7 +61,8 @@ pub fn explain(
         planned().find(|steps| {
             let found = &matrix.cells[steps.cell.0];
             let tag = cell.rsplit_once(':').map_or(cell, |(_, tag)| tag);
-            let made = found.stamped.iter().filter_map(|stamped| Some(stamped.at(stamped.timestamp_of(tag)?)));
+            let made =
+                found.stamped.iter().filter_map(|stamped| Some(stamped.at(stamped.timestamp_of(tag)?)));
             let mut references = found.shown_references().chain(made);
             references.any(|r| r.tag.as_deref() == Some(cell) || r.to_string() == cell)
         })

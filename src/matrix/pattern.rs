@@ -229,7 +229,10 @@ mod tests {
         let more = format!("{base}:1.143.0-20250822194415-x86_64-2");
         assert_eq!(
             said(&more),
-            format!("`{more}` is not what the pattern describes: after `{}` comes `-2`", &more[..more.len() - 2])
+            format!(
+                "`{more}` is not what the pattern describes: after `{}` comes `-2`",
+                &more[..more.len() - 2]
+            )
         );
     }
 

@@ -90,7 +90,8 @@ mod tests {
     #[test]
     fn other_tags_have_no_time() {
         let stamped = tag("1.0-@-linux");
-        for other in ["1.0-YYYYMMDDHHMMSS-linux", "1.0-2025082219441-linux", "1.0-20250822194415", "1.0", "é"] {
+        for other in ["1.0-YYYYMMDDHHMMSS-linux", "1.0-2025082219441-linux", "1.0-20250822194415", "1.0", "é"]
+        {
             assert_eq!(stamped.timestamp_of(other), None, "{other}");
         }
         let twice = tag("@-@");

@@ -358,6 +358,11 @@ impl<'m> Renderer<'m> {
         let at = error.range().map_or(template.at, |range| template.place(self.sources, range));
         let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
         let (code, message, help) = match error.kind() {
+            ErrorKind::UndefinedError if template.text.contains("parse(") => (
+                "undefined",
+                "this part of the template has no value".to_owned(),
+                "`parse` gives the named groups of its pattern that took part, and no others",
+            ),
             ErrorKind::UndefinedError => (
                 "undefined",
                 "this part of the template has no value".to_owned(),
@@ -413,7 +418,7 @@ impl<'m> Renderer<'m> {
             .help(format!("add `{part}` to the image's `axes`, or take it out of the template")),
             "" if part == TIMESTAMP => {
                 Diagnostic::new("undefined", at, "`timestamp` is not defined here: it is outside every key")
-                    .help("write it in `tags`, the one place that no key knows")
+                    .help("write it in `tags`")
             }
             "" if part == "version" => Diagnostic::new("undefined", at, "the tool has no `version`")
                 .help("give the tool a `version`, or write one where the layer lists it"),

@@ -2,8 +2,8 @@
 
 use crate::manifest::{Chmod, FileKind, Network};
 use crate::matrix::{
-    ArchiveName, ConcreteCheck, ConcreteCommand, ConcreteDownload, ConcreteFileCheck, ConcretePart, ConcreteRun,
-    ConfigSpec,
+    ArchiveName, ConcreteCheck, ConcreteCommand, ConcreteDownload, ConcreteFileCheck, ConcretePart,
+    ConcreteRun, ConfigSpec,
 };
 use crate::oci::{Digest, Hasher, Platform};
 

@@ -24,8 +24,13 @@ impl Worker {
     pub(super) async fn push(&self, id: StepId, cell: CellId) -> Result<StepReport, StepError> {
         let image = self.image(cell)?;
         let digest = image.manifest.digest;
+        let mut tags = Vec::new();
+        for reference in &self.cell(cell).references {
+            let found = self.registry.head(reference).await?.map(|d| d.digest);
+            tags.push((reference.clone(), found));
+        }
         let timestamp = &self.settings.timestamp;
-        let tags = self.stamps.tags(self.cell(cell), Some(digest), |tag, _| tag.at(timestamp)).await?;
+        tags.extend(self.stamps.tags(self.cell(cell), Some(digest), |tag, _| tag.at(timestamp)).await?);
         let references = tags.iter().map(|(reference, _)| reference.clone()).collect();
         let behind: Vec<_> = tags.into_iter().filter(|(_, found)| *found != Some(digest)).collect();
         let mut report = StepReport {

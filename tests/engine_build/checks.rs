@@ -150,7 +150,8 @@ exit = 3
 "#,
     );
     project.engine = engines()[0].clone();
-    let text = project.read("builds.toml").replace("checks = [\"layout\"]", "checks = [\"layout\", \"second\"]");
+    let text =
+        project.read("builds.toml").replace("checks = [\"layout\"]", "checks = [\"layout\", \"second\"]");
     project.write("builds.toml", &text);
     let (ended, report) = project.build(&["--push"], 1);
     report.all("failed");

@@ -75,7 +75,9 @@ fn a_tag_with_a_time_is_written_when_the_image_changed_and_only_then() {
     let first = project.push(&[]);
     first.all("built");
     let (x, y) = (stamp(&first, 0), stamp(&first, 1));
-    assert_eq!(tags(&project), { let mut all = vec!["x".into(), x.clone(), "y".into(), y.clone()]; all.sort(); all });
+    let mut all = vec!["x".to_owned(), x.clone(), "y".to_owned(), y.clone()];
+    all.sort();
+    assert_eq!(tags(&project), all);
     for (tag, want) in [("x", 0), (x.as_str(), 0), ("y", 1), (y.as_str(), 1)] {
         assert_eq!(digest(&project.fill(&format!("$REPO/app:{tag}"))).as_ref(), Some(&first.digests()[want]));
     }
@@ -87,7 +89,11 @@ fn a_tag_with_a_time_is_written_when_the_image_changed_and_only_then() {
     assert_eq!(statuses(&project), ["current", "current"]);
     let again = project.push(&[]);
     again.all("current");
-    assert_eq!((stamp(&again, 0), stamp(&again, 1)), (x.clone(), y.clone()), "the times are those of the tags");
+    assert_eq!(
+        (stamp(&again, 0), stamp(&again, 1)),
+        (x.clone(), y.clone()),
+        "the times are those of the tags"
+    );
     assert_eq!(tags(&project), before);
     let status = project.run(&["status", "--exit-code"]).code(0).out;
     assert!(!status.contains("orphaned"), "{status}");
@@ -169,7 +175,10 @@ fn a_stable_tag_that_somebody_moved_comes_back_without_a_new_time() {
     let before = tags(&project);
     later();
     state(&project, "2");
-    project.write("builds.toml", &project.read("builds.toml").replace(", \"{{ edition }}-{{ timestamp }}-linux\"", ""));
+    project.write(
+        "builds.toml",
+        &project.read("builds.toml").replace(", \"{{ edition }}-{{ timestamp }}-linux\"", ""),
+    );
     project.push(&["--only", "edition=x"]).all("built");
     assert_eq!(tags(&project), before);
     state(&project, "1");

@@ -24,7 +24,8 @@ pub(super) fn complete(name: &Located<String>, fields: &Fields<'_>) {
     } else if let (Some(at), true) = (idle.first().and_then(|key| fields.key_at(key)), judges) {
         let (keys, verb) = (idle.join("`, `"), if idle.len() == 1 { "has" } else { "have" });
         let message = format!("`{keys}` {verb} no meaning in check `{}`: it has no `script`", name.value);
-        reader.push(Diagnostic::new("check-without-script", at, message).help("add `script`, or remove this"));
+        reader
+            .push(Diagnostic::new("check-without-script", at, message).help("add `script`, or remove this"));
     }
 }
 
