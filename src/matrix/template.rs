@@ -408,6 +408,11 @@ impl<'m> Renderer<'m> {
         let at = error.range().map_or(template.at, |range| template.place(self.sources, range));
         let detail = error.detail().map_or_else(|| error.kind().to_string(), str::to_owned);
         let (code, message, help) = match error.kind() {
+            ErrorKind::UndefinedError if template.text.contains("parse(") => (
+                "undefined",
+                "this part of the template has no value".to_owned(),
+                "`parse` gives the named groups of its pattern that took part, and no others",
+            ),
             ErrorKind::UndefinedError => (
                 "undefined",
                 "this part of the template has no value".to_owned(),
@@ -463,7 +468,7 @@ impl<'m> Renderer<'m> {
             .help(format!("add `{part}` to the image's `axes`, or take it out of the template")),
             "" if part == TIMESTAMP => {
                 Diagnostic::new("undefined", at, "`timestamp` is not defined here: it is outside every key")
-                    .help("write it in `tags`, the one place that no key knows")
+                    .help("write it in `tags`")
             }
             "" if part == "item" => Diagnostic::new("undefined", at, "`item` is not defined here").help(
                 "it is what a layer or an entry of `path` with `each` stands for: write `each`, or take it out",

@@ -25,9 +25,14 @@ impl Worker {
     pub(super) async fn push(&self, id: StepId, cell: CellId) -> Result<StepReport, StepError> {
         let image = self.image(cell)?;
         let digest = image.manifest.digest;
-        let timestamp = &self.settings.timestamp;
         let own = self.cell(cell);
-        let tags = self.stamps.tags(own, Some(digest), |tag, _| tag.at(timestamp)).await?;
+        let mut tags = Vec::new();
+        for reference in &own.references {
+            let found = self.registry.head(reference).await?.map(|d| d.digest);
+            tags.push((reference.clone(), found));
+        }
+        let timestamp = &self.settings.timestamp;
+        tags.extend(self.stamps.tags(own, Some(digest), |tag, _| tag.at(timestamp)).await?);
         let behind = existing::behind(own, &tags, digest)?;
         let mut report = StepReport {
             changed: !behind.is_empty(),

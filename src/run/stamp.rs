@@ -45,8 +45,8 @@ impl Stamps {
         Ok(None)
     }
 
-    /// Every tag of a cell with what it has. Of those with a time the newest; one that has never been
-    /// written, or has another image than `wanted`, is named by `otherwise`.
+    /// The tags of a cell that have a time, each by its newest, with what that has. One that has never
+    /// been written, or has another image than `wanted`, is named by `otherwise`.
     ///
     /// # Errors
     /// When the registry cannot be read.
@@ -57,10 +57,6 @@ impl Stamps {
         otherwise: impl Fn(&StampedTag, Option<&Reference>) -> Reference,
     ) -> Result<Vec<(Reference, Option<Digest>)>, StepError> {
         let mut tags = Vec::new();
-        for reference in &cell.references {
-            let found = self.registry.head(reference).await?.map(|d| d.digest);
-            tags.push((reference.clone(), found));
-        }
         for stamped in &cell.stamped {
             let (newest, found) = self.newest(stamped).await?.unzip();
             let reference = match newest {

@@ -134,9 +134,16 @@ impl Surveyor<'_> {
             Some(Record::Image(image)) => Some(image.manifest.digest),
             _ => None,
         };
-        // A tag with a time is shown by its newest, whatever that has.
-        let shown = |tag: &StampedTag, newest: Option<&Reference>| newest.cloned().unwrap_or(tag.shown());
-        let tags = if cell.push { stamps.tags(cell, expected, shown).await? } else { Vec::new() };
+        let mut tags = Vec::new();
+        for reference in cell.references.iter().filter(|_| cell.push) {
+            let found = self.registry.head(reference).await?.map(|d| d.digest);
+            tags.push((reference.clone(), found));
+        }
+        if cell.push {
+            // A tag with a time is shown by its newest, whatever that has.
+            let shown = |tag: &StampedTag, newest: Option<&Reference>| newest.cloned().unwrap_or(tag.shown());
+            tags.extend(stamps.tags(cell, expected, shown).await?);
+        }
         let anew = anew.get(&steps.assemble).cloned().unwrap_or_default();
         Ok(Found { steps, cell, expected, anew, tags })
     }
