@@ -134,11 +134,11 @@ fn the_shipped_matrix_has_no_mistake() {
     let root = env!("CARGO_MANIFEST_DIR");
     let project = Project::new(GOOD);
     let file = format!("{root}/builds.toml");
-    project.run(&["check", "--file", &file]).code(0).prints(&["4 images, 43 cells, no mistakes"]);
-    let ended = project.run(&["plan", "--offline", "--file", &file]).code(0).prints(&["43 cells ask for"]);
+    project.run(&["check", "--file", &file]).code(0).prints(&["7 images, 49 cells, no mistakes"]);
+    let ended = project.run(&["plan", "--offline", "--file", &file]).code(0).prints(&["49 cells ask for"]);
     let images = |name: &str| ended.out.lines().filter(|l| l.starts_with(&format!("build  {name}["))).count();
     assert_eq!((images("plugin"), images("serverless-base"), images("serverless")), (1, 12, 24));
-    assert_eq!(images("sam"), 6);
+    assert_eq!([images("sam"), images("delegate"), images("tooling"), images("runner")], [6, 4, 1, 1]);
 }
 
 #[test]

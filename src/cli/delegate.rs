@@ -173,7 +173,7 @@ fn pin(arguments: &ProjectArguments, options: &PinArguments) -> Result<(), Exit>
     let signed = credential.is_some();
     if options.apply && !signed {
         return Err(Exit::Environment(
-            "error: --apply: neither HARNESS_API_KEY nor HARNESS_BEARER_TOKEN is set\n  help: set one of them in the \
+            "error: --apply: neither HARNESS_API_KEY nor HARNESS_TOKEN is set\n  help: set one of them in the \
              environment; neither is taken as an argument"
                 .into(),
         ));
@@ -200,7 +200,7 @@ fn pin(arguments: &ProjectArguments, options: &PinArguments) -> Result<(), Exit>
             let latest = manager.latest(&options.account).await.map_err(environment)?;
             supported(&latest, &image);
         } else {
-            say("note: neither HARNESS_API_KEY nor HARNESS_BEARER_TOKEN is set: Harness was not asked what it supports");
+            say("note: neither HARNESS_API_KEY nor HARNESS_TOKEN is set: Harness was not asked what it supports");
         }
         if !options.apply {
             say("would send this; --apply sends it");
@@ -280,9 +280,9 @@ fn credential() -> Result<Option<ApiCredential>, Exit> {
         let value = std::env::var(name).ok().map(|value| value.trim().to_owned());
         value.filter(|value| !value.is_empty()).map(Secret::new)
     };
-    match (value("HARNESS_API_KEY"), value("HARNESS_BEARER_TOKEN")) {
+    match (value("HARNESS_API_KEY"), value("HARNESS_TOKEN")) {
         (Some(_), Some(_)) => Err(Exit::Usage(
-            "error: HARNESS_API_KEY and HARNESS_BEARER_TOKEN are both set\n  help: unset one of them".into(),
+            "error: HARNESS_API_KEY and HARNESS_TOKEN are both set\n  help: unset one of them".into(),
         )),
         (key, token) => Ok(key.map(ApiCredential::Key).or_else(|| token.map(ApiCredential::Bearer))),
     }

@@ -10,6 +10,7 @@ use super::exit::{Exit, print, say};
 use super::load::{Project, load, open, variables};
 use super::world::{LockUse, World, complete_lock, runtime, world};
 use super::{build, versions};
+use crate::dockerfile::{Context, ContextKind};
 use crate::export::{
     Exported, ExportedFile, HarnessSettings, Inputs, JobsError, Problem, Sources, bake, bases_with_users,
     dockerfiles, github_actions, harness_pipeline, jobs,
@@ -238,12 +239,50 @@ fn texts(project: &Project, arguments: &ProjectArguments) -> Result<Sources, Exi
         }
         sources.files.push((path.display().to_string(), text.to_owned()));
     }
+    for made in &project.matrix.dockerfiles {
+        let Some(recipe) = &made.recipe else { continue };
+        for (name, text) in context_texts(&made.spec.context, &recipe.context)? {
+            if !sources.files.iter().any(|(known, _)| *known == name) {
+                sources.files.push((name, text));
+            }
+        }
+    }
     if let Ok(text) = std::fs::read_to_string(&project.lock_path) {
         let beside = arguments.file.with_file_name("builds.lock");
         let name = beside.strip_prefix(base).unwrap_or(&beside).display().to_string();
         sources.files.push((name, text));
     }
     Ok(sources)
+}
+
+/// The files of a Dockerfile's context, as far as they are texts that a pipeline can write again.
+fn context_texts(directory: &str, context: &Context) -> Result<Vec<(String, String)>, Exit> {
+    let mut files = Vec::new();
+    let ignored = context.root.join(".dockerignore");
+    if let Ok(text) = std::fs::read_to_string(&ignored) {
+        files.push((format!("{directory}/.dockerignore"), text));
+    }
+    for entry in &context.entries {
+        let name = format!("{directory}/{}", entry.path);
+        let text = match &entry.kind {
+            ContextKind::Directory if entry.mode == 0o755 => continue,
+            ContextKind::File { .. } => std::fs::read_to_string(context.root.join(&entry.path)).ok(),
+            ContextKind::Directory | ContextKind::Link(_) => None,
+        };
+        // Scripts are made executable again, other files are not.
+        let mode = |text: &String| if text.starts_with("#!") { 0o755 } else { 0o644 };
+        let whole = |text: &String| text.ends_with('\n') && !text.ends_with("\n\n") && !name.contains('\'');
+        match text.filter(|text| entry.mode == mode(text) && whole(text)) {
+            Some(text) => files.push((name, text)),
+            None => {
+                return Err(Exit::Usage(format!(
+                    "error: `{name}` is no plain text or script, so the pipeline cannot carry it along\n  \
+                     help: export with --codebase"
+                )));
+            }
+        }
+    }
+    Ok(files)
 }
 
 fn single(options: &JobOptions, text: String) -> Result<(), Exit> {

@@ -68,6 +68,13 @@ pub fn import(source: &ImportSource) -> Result<(), Exit> {
     }
 }
 
+fn make_executable(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mode = path.metadata()?.permissions().mode();
+    // Whoever may read it may run it.
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode | ((mode & 0o444) >> 2)))
+}
+
 /// Writes files below a directory, and says so.
 ///
 /// # Errors
@@ -98,6 +105,7 @@ pub fn write(directory: &Path, files: &[(String, String)], force: bool) -> Resul
         let path = directory.join(name);
         let made = path.parent().map_or(Ok(()), std::fs::create_dir_all);
         made.and_then(|()| std::fs::write(&path, text))
+            .and_then(|()| if text.starts_with("#!") { make_executable(&path) } else { Ok(()) })
             .map_err(|e| Exit::Environment(format!("error: failed to write `{}`: {e}", path.display())))?;
         say(&format!("wrote {}", path.display()));
     }

@@ -123,9 +123,12 @@ fn own_outputs(matrix: &Matrix, summary: &Summary) -> BTreeMap<String, Vec<(Stri
         true => revision(),
         false => String::new(),
     };
+    // A tag with a time, and the outputs beside it, say the same time.
+    let stamped = |name: &str| summary.cells.iter().find(|c| c.cell == name)?.timestamp.as_deref();
     let own = |cell: &crate::matrix::Cell| {
+        let timestamp = stamped(&cell.name).unwrap_or(&timestamp);
         let outputs = cell.outputs.iter();
-        outputs.map(|(key, value)| (key.to_string(), fill_run(value, &timestamp, &revision))).collect()
+        outputs.map(|(key, value)| (key.to_string(), fill_run(value, timestamp, &revision))).collect()
     };
     cells().map(|cell| (cell.name.clone(), own(cell))).collect()
 }

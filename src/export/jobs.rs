@@ -227,6 +227,9 @@ impl Sources {
             lines.push(format!("cat >'{path}' <<'{end}'"));
             lines.extend(text.trim_end_matches('\n').lines().map(str::to_owned));
             lines.push(end);
+            if text.starts_with("#!") {
+                lines.push(format!("chmod +x '{path}'"));
+            }
         }
         lines
     }

@@ -468,7 +468,7 @@ impl<'m> Renderer<'m> {
             .help(format!("add `{part}` to the image's `axes`, or take it out of the template")),
             "" if part == TIMESTAMP => {
                 Diagnostic::new("undefined", at, "`timestamp` is not defined here: it is outside every key")
-                    .help("write it in `tags`")
+                    .help("write it in `tags` or `outputs`")
             }
             "" if part == "item" => Diagnostic::new("undefined", at, "`item` is not defined here").help(
                 "it is what a layer or an entry of `path` with `each` stands for: write `each`, or take it out",

@@ -68,7 +68,7 @@ fn pin(manager: &Manager, variable: Option<&str>, arguments: &[&str]) -> Ended {
     if let Some(variable) = variable {
         project.set(variable, KEY);
     }
-    for other in ["HARNESS_API_KEY", "HARNESS_BEARER_TOKEN", "HARNESS_ACCOUNT_ID", "HARNESS_URL"] {
+    for other in ["HARNESS_API_KEY", "HARNESS_TOKEN", "HARNESS_ACCOUNT_ID", "HARNESS_URL"] {
         if Some(other) != variable {
             project.set(other, "");
         }
@@ -104,9 +104,7 @@ fn nothing_is_sent_without_apply() {
 fn without_a_key_it_is_shown_and_nobody_is_asked() {
     let manager = Manager::new(("200 OK", LATEST), ("200 OK", PINNED));
     pin(&manager, None, &[]).code(0).prints(&["PUT "]).says(&["Harness was not asked"]);
-    pin(&manager, None, &["--apply"])
-        .code(3)
-        .says(&["neither HARNESS_API_KEY nor HARNESS_BEARER_TOKEN is set"]);
+    pin(&manager, None, &["--apply"]).code(3).says(&["neither HARNESS_API_KEY nor HARNESS_TOKEN is set"]);
     assert_eq!(manager.lines(), Vec::<String>::new());
 }
 
@@ -114,7 +112,7 @@ fn without_a_key_it_is_shown_and_nobody_is_asked() {
 fn apply_sends_the_key_or_the_token_in_its_header() {
     for (variable, header) in [
         ("HARNESS_API_KEY", format!("x-api-key: {KEY}")),
-        ("HARNESS_BEARER_TOKEN", format!("authorization: Bearer {KEY}")),
+        ("HARNESS_TOKEN", format!("authorization: Bearer {KEY}")),
     ] {
         let manager = Manager::new(("200 OK", LATEST), ("200 OK", PINNED));
         let arguments = [
@@ -189,7 +187,7 @@ fn a_key_does_not_leave_by_http() {
     let project = {
         let mut project = Project::new("");
         project.set("HARNESS_API_KEY", KEY);
-        project.set("HARNESS_BEARER_TOKEN", "");
+        project.set("HARNESS_TOKEN", "");
         project
     };
     let url = "http://harness.example.com";
