@@ -171,6 +171,8 @@ async fn run(engine: &DockerEngine, request: RunRequest) -> Outcome {
         })
     };
     let result = engine.run(request, line_sink, tar_sink).await;
+    // A test's runtime ends before what goes on in the background.
+    engine.settle().await;
     let lines = lines.lock().unwrap().clone();
     let tree = tree.lock().unwrap().take();
     Outcome { result, lines, tree }
@@ -267,6 +269,7 @@ async fn lines_come_as_they_are_written() {
         };
         let request = keep(&image, "echo now; sleep 4; echo then", &["/etc/passwd"]);
         engine.run(request, lines, Box::new(|_| Ok(()))).await.unwrap();
+        engine.settle().await;
         let (first, whole) = (first.lock().unwrap().unwrap(), began.elapsed());
         assert!(whole - first > Duration::from_secs(3), "{first:?} of {whole:?}");
     }

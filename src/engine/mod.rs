@@ -146,7 +146,8 @@ pub trait Engine: Send + Sync {
     /// id. `config` is the digest of the image's configuration.
     fn load<'a>(&'a self, archive: &'a Path, config: Digest) -> BoxFuture<'a, Result<String, EngineError>>;
 
-    /// Runs a command. Dropping the future ends the container and removes it.
+    /// Runs a command. Dropping the future ends the container. It is removed in the background: see
+    /// [`settle`](Self::settle).
     fn run<'a>(
         &'a self,
         request: RunRequest,
@@ -170,8 +171,8 @@ pub trait Engine: Send + Sync {
     fn sweep<'a>(&'a self, labels: &'a BTreeMap<String, String>)
     -> BoxFuture<'a, Result<usize, EngineError>>;
 
-    /// Waits until the containers of runs that were dropped are gone. Call it before the process
-    /// ends: a dropped future can only begin the removal.
+    /// Waits until the containers of runs are gone. Call it before the process ends: a run that is over or
+    /// dropped has only begun the removal.
     fn settle(&self) -> BoxFuture<'_, ()> {
         Box::pin(std::future::ready(()))
     }
