@@ -1,11 +1,12 @@
 //! Where a cell's image goes: destinations, names and tags -> references.
 
+use std::collections::{HashMap, HashSet};
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Expansion;
 use crate::manifest::{Diagnostic, ExistingTags, Image, Location, Template, VersionTag};
-use crate::matrix::cell::TagUse;
+use crate::matrix::cell::{Cell, TagUse};
 use crate::matrix::expand::Overrides;
 use crate::matrix::stamp::{SHOWN_TIMESTAMP, StampedTag, fill_timestamp, mentions_timestamp};
 use crate::matrix::tags::{Tag, Written, parse_version, shortened};
@@ -246,6 +247,29 @@ impl<'m> Expansion<'m> {
         }
         let help = "put the whole version into the tag, or set `existing_tags = \"move\"` for this image";
         self.error(diagnostic.help(help));
+    }
+
+    pub(super) fn duplicates(&mut self, cells: &[Cell], written: &[Written]) {
+        let mut owners: HashMap<&Reference, (&Cell, Location)> = HashMap::new();
+        let mut reported = HashSet::new();
+        for (cell, written) in cells.iter().zip(written).filter(|(cell, _)| cell.push) {
+            for (reference, at) in written.all(&cell.references) {
+                let Some((other, before)) = owners.insert(reference, (cell, at)) else { continue };
+                if !reported.insert((before, at)) {
+                    continue;
+                }
+                let message =
+                    format!("`{}` and `{}` both have the reference `{reference}`", other.name, cell.name);
+                let mut diagnostic = Diagnostic::new("duplicate-reference", at, message)
+                    .label("this tag")
+                    .help("mention every axis of the image in its tags or its name");
+                if before != at {
+                    diagnostic =
+                        diagnostic.also(before, "and this one").help("give one of them another tag or name");
+                }
+                self.renderer.diagnostics.push(diagnostic);
+            }
+        }
     }
 }
 
