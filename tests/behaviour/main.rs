@@ -1,0 +1,24 @@
+//! What needs no container: manifests, matrices, plans, layers, the store, the schedule, the registry client
+//! against servers in this process, and the HTML plan in a browser.
+
+#![allow(clippy::unwrap_used)]
+
+mod browser;
+mod check;
+mod estimate;
+mod export_pipelines;
+mod layer;
+mod lock_bad;
+mod manifest_bad;
+mod manifest_fuzz;
+mod manifest_good;
+mod manifest_schema;
+mod matrix_bad;
+mod matrix_rows;
+mod plan;
+mod plan_html;
+#[path = "../project/mod.rs"]
+mod project;
+mod registry_client;
+mod schedule;
+mod store_history;
