@@ -88,12 +88,8 @@ def _end(child):
 
 class Railyard(Builder):
     name = "railyard"
-    program = TOP / "target/release/railyard"
-
     def __init__(self, *arguments):
         super().__init__(*arguments)
-        if not self.program.exists():
-            raise Problem("%s is missing: cargo build --release" % self.program)
         self.state = None
         self.manifest = TOP / "builds.toml"
 
@@ -152,7 +148,7 @@ class Railyard(Builder):
         settings = [text for pair in variables.items() for text in ("--var", "%s=%s" % pair)]
         settings += ["--file", self.manifest, "--only", self.matrix.only,
                      "--store", store or self.state / "store", "--lock", self.lock]
-        return self.call([self.program, *arguments, *settings], log)
+        return self.call([self.machine.railyard, *arguments, *settings], log)
 
 
 def _manifest_without_reads(directory):

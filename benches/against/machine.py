@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parents[2]
+RAILYARD = TOP / "target/release/railyard"
 CACHE_VOLUMES = "railyard-cache-"
 REPOSITORIES = "railyard-bench"
 # Settings of the caller's that would change what is built.
@@ -22,7 +23,10 @@ class Machine:
     """The development environment while it is measured. A context manager: it leaves the base
     images as dev/up makes them, and nothing of its own."""
 
-    def __init__(self, keep):
+    def __init__(self, railyard, keep):
+        if not railyard.exists():
+            raise Problem("%s is missing: cargo build --release" % railyard)
+        self.railyard = railyard.resolve()
         self.keep = keep
         self.environment = {k: v for k, v in os.environ.items() if k not in FOREIGN}
         self.work = None            # a directory for whatever belongs to this benchmark alone
@@ -143,13 +147,12 @@ class Machine:
 
     def describe(self):
         """What the figures depend on."""
-        railyard = TOP / "target/release/railyard"
         return {
             "cpus": os.cpu_count(),
             "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
             "kernel": os.uname().release,
             "engine": self.docker("version", "--format", "{{.Server.Version}}").strip(),
             "buildx": self.docker("buildx", "version").split()[1],
-            "railyard": self.output([railyard, "--version"]).strip() if railyard.exists() else None,
+            "railyard": self.output([self.railyard, "--version"]).strip(),
             "registry": self.registry,
         }
