@@ -9,7 +9,7 @@ use super::compare::Change;
 use super::envelope::{Config, open};
 use super::error::ApiError;
 use super::http::{Http, HttpSettings, Reply, is_loopback};
-use crate::registry::Secret;
+use crate::http::Secret;
 
 /// What requests are authenticated with.
 #[derive(Debug, Clone)]

@@ -8,8 +8,8 @@ use url::Url;
 
 use super::api::Access;
 use super::error::ApiError;
+use crate::http::causes;
 use crate::mirror::{Listed, read_catalog};
-use crate::registry::causes;
 
 /// Most of an answer that is read, in bytes.
 const LIMIT: usize = 16 * 1024 * 1024;

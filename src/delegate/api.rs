@@ -9,7 +9,7 @@ use serde_json::Value;
 use url::Url;
 
 use super::DelegateError;
-use crate::registry::{Secret, causes};
+use crate::http::{Secret, causes};
 
 /// Most of an answer that is read, in bytes.
 const LIMIT: usize = 1024 * 1024;

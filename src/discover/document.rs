@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::{Candidate, DiscoverError};
-use crate::registry::causes;
+use crate::http::causes;
 
 /// Most of a list that is read, in bytes.
 const LIMIT: usize = 16 * 1024 * 1024;

@@ -10,8 +10,8 @@ use futures_util::StreamExt;
 use super::blobs::{Once, Progress, Traffic};
 use super::error::StepError;
 use crate::event::Direction;
+use crate::http::causes;
 use crate::oci::{Digest, Hasher};
-use crate::registry::causes;
 use crate::store::Store;
 
 const TRIES: u32 = 3;
