@@ -1,4 +1,4 @@
-//! URLs: whose they are, and where a redirect leads.
+//! URLs: whose they are, where a redirect leads, and how they are shown.
 
 use std::net::IpAddr;
 
@@ -18,6 +18,17 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 pub(crate) fn authority(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
+}
+
+/// A URL without user, password, query and fragment, for messages.
+pub(crate) fn shown(url: &str) -> String {
+    let Ok(mut parsed) = Url::parse(url) else { return "a malformed URL".into() };
+    let _ = parsed.set_username("");
+    let _ = parsed.set_password(None);
+    parsed.set_fragment(None);
+    let has_query = parsed.query().is_some();
+    parsed.set_query(None);
+    if has_query { format!("{parsed}?…") } else { parsed.to_string() }
 }
 
 /// The target of a `Location` header met at `at`, of a request that began at `from`; else why it is
@@ -49,6 +60,13 @@ pub(crate) fn redirected(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn urls_are_shown_without_what_may_be_secret() {
+        assert_eq!(shown("https://ann:word@x.example/a/b?token=t#part"), "https://x.example/a/b?…");
+        assert_eq!(shown("http://127.0.0.1:1/a"), "http://127.0.0.1:1/a");
+        assert_eq!(shown("//ann:word@x.example/a"), "a malformed URL");
+    }
 
     #[test]
     fn redirects_stay_encrypted() {
