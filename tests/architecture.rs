@@ -176,8 +176,6 @@ fn clients_stay_behind_their_traits() {
     assert_eq!(bollard, Vec::<String>::new());
     let reqwest = users(&["reqwest::", "use reqwest"], |path| {
         ["http/", "registry/"].iter().any(|module| path.starts_with(module))
-            || ["run/download.rs", "discover/document.rs", "delegate/api.rs", "ci_images/http.rs"]
-                .contains(&path)
     });
     assert_eq!(reqwest, Vec::<String>::new());
     let pure = ["oci/", "manifest/", "matrix/", "lock/", "plan/"];
