@@ -133,3 +133,71 @@ impl Sink for Incoming<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    /// A server that gives one of these answers after the other, then is gone.
+    fn serve(answers: &'static [&'static str]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let (mut request, mut piece) = (Vec::new(), [0; 1024]);
+                while !request.ends_with(b"\r\n\r\n") {
+                    let read = stream.read(&mut piece).unwrap();
+                    request.extend_from_slice(&piece[..read]);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        address.to_string()
+    }
+
+    fn downloads(folder: &tempfile::TempDir) -> Downloads {
+        Downloads::new(Arc::new(Store::open(folder.path()).unwrap()), Arc::default())
+    }
+
+    #[tokio::test]
+    async fn a_broken_download_is_fetched_anew_and_counted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = downloads(&folder);
+        let address = serve(&[
+            "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy",
+            "HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\nthe ",
+            "HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\nthe tool",
+        ]);
+        let moved = Arc::new(AtomicU64::new(0));
+        let sum = moved.clone();
+        let progress: Progress = Arc::new(move |_, bytes| {
+            sum.fetch_add(bytes, Ordering::Relaxed);
+        });
+        let wanted = Digest::of(b"the tool");
+        let got = downloads.get(&[format!("http://{address}/tool")], Some(wanted), &progress).await.unwrap();
+        assert_eq!(got, (wanted, 8));
+        assert_eq!(std::fs::read(downloads.store.blob_path(wanted)).unwrap(), b"the tool");
+        assert_eq!(moved.load(Ordering::Relaxed), 8);
+        assert_eq!(downloads.traffic.fetched_bytes.load(Ordering::Relaxed), 8);
+    }
+
+    #[tokio::test]
+    async fn the_reasons_name_every_mirror_and_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = downloads(&folder);
+        let address = serve(&["HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nevil"]);
+        let urls =
+            [format!("http://ann:hunter22@{address}/tool?token=hunter23"), "//ann:hunter22@x".to_owned()];
+        let error = downloads.get(&urls, Some(Digest::of(b"good")), &super::super::blobs::silent()).await;
+        let error = error.unwrap_err();
+        assert!(error.contradicts_lock && !error.message.contains("hunter"), "{}", error.message);
+        let begin = format!("no mirror delivers the download: `http://{address}/tool?…`: its sha256 is ");
+        assert!(error.message.starts_with(&begin), "{}", error.message);
+        assert!(error.message.contains("; `a malformed URL`: "), "{}", error.message);
+    }
+}
