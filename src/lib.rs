@@ -13,6 +13,7 @@ pub mod dockerfile;
 pub mod engine;
 pub mod event;
 pub mod export;
+pub mod http;
 pub mod import;
 pub mod layer;
 pub mod lock;

@@ -1,6 +1,7 @@
 //! The four requests of the API (`/ci/execution-config/…`).
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 use url::Url;
@@ -8,24 +9,20 @@ use url::Url;
 use super::compare::Change;
 use super::envelope::{Config, open};
 use super::error::ApiError;
-use super::http::{Http, HttpSettings, Reply, is_loopback};
-use crate::registry::Secret;
+use crate::http::{ApiCredential, Http, HttpError, Request, RetrySettings, is_loopback};
 
-/// What requests are authenticated with.
-#[derive(Debug, Clone)]
-pub enum Access {
-    /// An API key, sent as `X-API-KEY`.
-    Key(Secret),
-    /// A bearer token.
-    Token(Secret),
+/// How requests are sent.
+#[derive(Debug, Clone, Copy)]
+pub struct HttpSettings {
+    /// Longest time of one try.
+    pub timeout: Duration,
+    /// Longest wait before the second try, unless the server says how long; doubles with each.
+    pub wait: Duration,
 }
 
-impl Access {
-    /// Replaces the secret wherever it occurs in words that came from outside.
-    fn scrub(&self, text: &str) -> String {
-        let (Self::Key(secret) | Self::Token(secret)) = self;
-        let secret = secret.expose();
-        if secret.len() < 4 { text.to_owned() } else { text.replace(secret, "…") }
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(60), wait: Duration::from_millis(500) }
     }
 }
 
@@ -52,8 +49,9 @@ pub struct ConfigApi {
     base: Url,
     account: String,
     infrastructure: Infrastructure,
-    access: Access,
+    access: ApiCredential,
     http: Http,
+    timeout: Duration,
 }
 
 impl ConfigApi {
@@ -65,7 +63,7 @@ impl ConfigApi {
         base: &str,
         account: &str,
         infrastructure: Infrastructure,
-        access: Access,
+        access: ApiCredential,
         settings: HttpSettings,
     ) -> Result<Self, ApiError> {
         let refused =
@@ -77,8 +75,9 @@ impl ConfigApi {
         if base.scheme() != "https" && !(base.scheme() == "http" && is_loopback(&base)) {
             return Err(refused("is not https, so that the key would be sent in the clear"));
         }
-        let http = Http::new(settings, Some(&access), &base)?;
-        Ok(Self { base, account: account.to_owned(), infrastructure, access, http })
+        let HttpSettings { timeout, wait } = settings;
+        let http = Http::new(RetrySettings { base: wait, ..RetrySettings::default() });
+        Ok(Self { base, account: account.to_owned(), infrastructure, access, http, timeout })
     }
 
     /// The images that pipelines use where nothing else is set.
@@ -159,10 +158,20 @@ impl ConfigApi {
     }
 
     async fn ask(&self, action: &str, url: &Url, body: Option<&str>) -> Result<Option<Value>, ApiError> {
-        let Reply { status, body, .. } = self.http.send(url, body).await.map_err(|why| {
-            let help = "check --url and the network, then run again";
-            ApiError::new(self.access.scrub(&format!("failed to {action}: {why}")), help)
-        })?;
+        let failed = |error: HttpError| {
+            let help = match error {
+                HttpError::Credential => "set it without line ends",
+                _ => "check --url and the network, then run again",
+            };
+            ApiError::new(self.access.scrub(&format!("failed to {action}: {error}")), help)
+        };
+        let request = match body {
+            None => Request::get(url.clone()),
+            Some(json) => Request::post(url.clone(), json),
+        };
+        let request = request.timeout(self.timeout).signed(&self.access).map_err(failed)?;
+        let reply = self.http.send(&request).await.map_err(failed)?;
+        let (status, body) = (reply.status.as_u16(), String::from_utf8_lossy(&reply.body));
         if (300..400).contains(&status) {
             let why = format!(
                 "failed to {action}: the server answered {status}, a redirect, which is not followed"

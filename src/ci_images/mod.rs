@@ -6,15 +6,16 @@
 
 mod api;
 mod calendar;
+mod catalog;
 mod compare;
 mod envelope;
 mod error;
 mod facts;
-mod http;
 
-pub use api::{Access, ConfigApi, Infrastructure};
+pub use crate::http::ApiCredential;
+pub use api::{ConfigApi, HttpSettings, Infrastructure};
+pub use catalog::fetch_catalog;
 pub use compare::{Change, FieldRow, FieldState, compare, resets, updates};
 pub use envelope::Config;
 pub use error::ApiError;
 pub use facts::{Facts, FactsError};
-pub use http::{HttpSettings, fetch_catalog};

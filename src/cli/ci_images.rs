@@ -14,8 +14,8 @@ use super::mirror::bare_manifest;
 use super::world::{interruptible, registry, runtime};
 use super::{DocumentFormat, ProjectArguments};
 use crate::ci_images::{
-    Access, ApiError, Change, Config, ConfigApi, Facts, FieldRow, FieldState, HttpSettings, Infrastructure,
-    compare, resets, updates,
+    ApiCredential, ApiError, Change, Config, ConfigApi, Facts, FieldRow, FieldState, HttpSettings,
+    Infrastructure, compare, resets, updates,
 };
 use crate::mirror::MirrorImage;
 use crate::oci::Reference;
@@ -133,13 +133,13 @@ impl ApiArguments {
     }
 }
 
-fn access() -> Result<Access, Exit> {
+fn access() -> Result<ApiCredential, Exit> {
     let variable = |name: &str| {
         std::env::var(name).ok().map(|text| text.trim().to_owned()).filter(|text| !text.is_empty())
     };
     match (variable("HARNESS_API_KEY"), variable("HARNESS_TOKEN")) {
-        (Some(key), _) => Ok(Access::Key(Secret::new(key))),
-        (None, Some(token)) => Ok(Access::Token(Secret::new(token))),
+        (Some(key), _) => Ok(ApiCredential::Key(Secret::new(key))),
+        (None, Some(token)) => Ok(ApiCredential::Bearer(Secret::new(token))),
         (None, None) => Err(Exit::Environment(
             "error: there is no key for the API\n  help: set HARNESS_API_KEY to an API key, or HARNESS_TOKEN to a bearer token, in the environment".into(),
         )),

@@ -9,27 +9,12 @@ use serde_json::Value;
 use url::Url;
 
 use super::DelegateError;
-use crate::registry::{Secret, causes};
+use crate::http::{ApiCredential, Http, HttpError, Request, is_loopback, shown};
 
 /// Most of an answer that is read, in bytes.
-const LIMIT: usize = 1024 * 1024;
-
-/// What a request is signed with; never printed.
-#[derive(Debug, Clone)]
-pub enum ApiCredential {
-    /// `X-API-KEY`.
-    Key(Secret),
-    /// `Authorization: Bearer`.
-    Bearer(Secret),
-}
-
-impl ApiCredential {
-    fn secret(&self) -> &Secret {
-        match self {
-            Self::Key(secret) | Self::Bearer(secret) => secret,
-        }
-    }
-}
+const LIMIT: u64 = 1024 * 1024;
+/// Longest time of one try.
+const TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The account, and the part of it, that a request is about.
 #[derive(Debug, Clone, Default)]
@@ -70,7 +55,7 @@ pub struct Latest {
 pub struct Manager {
     base: Url,
     credential: Option<ApiCredential>,
-    client: reqwest::Client,
+    http: Http,
 }
 
 impl Manager {
@@ -92,24 +77,10 @@ impl Manager {
         if !base.username().is_empty() || base.password().is_some() {
             return refuse("holds a user or password");
         }
-        let local = match base.host() {
-            Some(url::Host::Domain(name)) => name == "localhost",
-            Some(url::Host::Ipv4(address)) => address.is_loopback(),
-            Some(url::Host::Ipv6(address)) => address.is_loopback(),
-            None => false,
-        };
-        if base.scheme() == "http" && credential.is_some() && !local {
+        if base.scheme() == "http" && credential.is_some() && !is_loopback(&base) {
             return refuse("is http: the key would be readable on its way");
         }
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("railyard/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(20))
-            .read_timeout(Duration::from_secs(60))
-            // A redirect would take the key to another server.
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .expect("the TLS back end starts with built-in settings");
-        Ok(Self { base, credential, client })
+        Ok(Self { base, credential, http: Http::default() })
     }
 
     /// The request that asks for the newest supported versions.
@@ -146,7 +117,7 @@ impl Manager {
     /// # Errors
     /// When the server cannot be asked or refuses.
     pub async fn latest(&self, account: &str) -> Result<Latest, DelegateError> {
-        let answer = self.send(reqwest::Method::GET, self.latest_url(account)).await?;
+        let answer = self.send("GET", Request::get, self.latest_url(account)).await?;
         let version = |key: &str| answer["resource"][key].as_str().map(|text| self.scrubbed(text));
         Ok(Latest {
             full: version("latestSupportedVersion"),
@@ -159,33 +130,31 @@ impl Manager {
     /// # Errors
     /// When the server cannot be asked or refuses.
     pub async fn pin(&self, pin: &Override) -> Result<Option<String>, DelegateError> {
-        let answer = self.send(reqwest::Method::PUT, self.override_url(pin)).await?;
+        let answer = self.send("PUT", Request::put, self.override_url(pin)).await?;
         Ok(answer["resource"].as_str().map(|text| self.scrubbed(text)))
     }
 
-    async fn send(&self, method: reqwest::Method, url: Url) -> Result<Value, DelegateError> {
-        let mut request = self.client.request(method.clone(), url.clone());
-        request = match &self.credential {
-            Some(ApiCredential::Key(key)) => request.header("x-api-key", sensitive(key)?),
-            Some(ApiCredential::Bearer(token)) => {
-                let value = Secret::new(format!("Bearer {}", token.expose()));
-                request.header(reqwest::header::AUTHORIZATION, sensitive(&value)?)
-            }
-            None => request,
-        };
-        let place = format!("{method} {}", self.place(&url));
+    async fn send(
+        &self,
+        method: &str,
+        request: impl FnOnce(Url) -> Request,
+        url: Url,
+    ) -> Result<Value, DelegateError> {
+        let place = format!("{method} {}", shown(url.as_str()));
         let fail = |why: String, help: &str| DelegateError::new(format!("{place}: {why}"), help);
-        let well = "run again when the server is well, or give another `--url`";
-        let transport = |error: reqwest::Error| fail(causes(&error.without_url()), well);
-        let mut response = request.send().await.map_err(transport)?;
-        let status = response.status();
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(transport)? {
-            body.extend_from_slice(&chunk);
-            if body.len() > LIMIT {
-                return Err(fail(format!("the answer has more than {LIMIT} bytes"), well));
-            }
+        let failed = |error: HttpError| {
+            let help = match error {
+                HttpError::Credential => "set it to the key alone, without line ends",
+                _ => "run again when the server is well, or give another `--url`",
+            };
+            fail(error.to_string(), help)
+        };
+        let mut request = request(url).limit(LIMIT).timeout(TIMEOUT);
+        if let Some(credential) = &self.credential {
+            request = request.signed(credential).map_err(failed)?;
         }
+        let reply = self.http.send(&request).await.map_err(failed)?;
+        let (status, body) = (reply.status, reply.body);
         let answer: Option<Value> = match body.iter().all(u8::is_ascii_whitespace) {
             true => Some(Value::Null),
             false => serde_json::from_slice(&body).ok(),
@@ -227,37 +196,16 @@ impl Manager {
 
     /// Words from outside without the credential, on one line.
     fn scrubbed(&self, text: &str) -> String {
-        let text = match &self.credential {
-            Some(credential) if !credential.secret().expose().is_empty() => {
-                text.replace(credential.secret().expose(), "…")
-            }
-            _ => text.to_owned(),
-        };
+        let text =
+            self.credential.as_ref().map_or_else(|| text.to_owned(), |credential| credential.scrub(text));
         text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(500).collect()
     }
-
-    /// Where a request goes, without its query.
-    fn place(&self, url: &Url) -> String {
-        let mut url = url.clone();
-        url.set_query(None);
-        url.to_string()
-    }
-}
-
-fn sensitive(secret: &Secret) -> Result<reqwest::header::HeaderValue, DelegateError> {
-    let mut value = reqwest::header::HeaderValue::from_str(secret.expose()).map_err(|_| {
-        DelegateError::new(
-            "the key or token holds characters that no header can have",
-            "set it to the key alone, without line ends",
-        )
-    })?;
-    value.set_sensitive(true);
-    Ok(value)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::http::Secret;
 
     #[test]
     fn requests_are_as_documented() {

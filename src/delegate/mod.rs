@@ -10,7 +10,8 @@ mod render;
 mod secrets;
 mod yaml;
 
-pub use api::{ApiCredential, Latest, Manager, Override, Scope};
+pub use crate::http::ApiCredential;
+pub use api::{Latest, Manager, Override, Scope};
 pub use error::DelegateError;
 pub use patch::{Patched, Target, patch};
 pub use render::{Rendering, render};

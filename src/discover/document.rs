@@ -1,14 +1,14 @@
 //! Lists of versions in a file or on a server: a JSON array of texts, or a version a line.
 
 use std::path::Path;
-use std::time::Duration;
+
+use url::Url;
 
 use super::{Candidate, DiscoverError};
-use crate::registry::causes;
+use crate::http::{Http, HttpError, Request, shown};
 
 /// Most of a list that is read, in bytes.
-const LIMIT: usize = 16 * 1024 * 1024;
-const TRIES: u32 = 3;
+const LIMIT: u64 = 16 * 1024 * 1024;
 
 /// The list in a file.
 pub(super) fn read(path: &Path) -> Result<Vec<Candidate>, DiscoverError> {
@@ -21,47 +21,23 @@ pub(super) fn read(path: &Path) -> Result<Vec<Candidate>, DiscoverError> {
     versions(&text, &path.display().to_string())
 }
 
-/// The list on a server. What the server may mend by itself is asked for again.
+/// The list on a server. Errors show the URL without what may be secret in it.
 pub(super) async fn fetch(url: &str) -> Result<Vec<Candidate>, DiscoverError> {
-    let client = reqwest::Client::builder()
-        .user_agent(concat!("railyard/", env!("CARGO_PKG_VERSION")))
-        .connect_timeout(Duration::from_secs(20))
-        .read_timeout(Duration::from_secs(60))
-        .build()
-        .expect("the TLS back end starts with built-in settings");
-    let mut wait = Duration::from_millis(500);
-    for attempt in 1.. {
-        match get(&client, url).await {
-            Ok(text) => return versions(&text, url),
-            Err((reason, retry)) if !retry || attempt == TRIES => {
-                return Err(DiscoverError::new(
-                    format!("failed to fetch `{url}`: {reason}"),
-                    "correct `url`, or run again when the server is well",
-                ));
-            }
-            Err(_) => tokio::time::sleep(wait).await,
-        }
-        wait *= 4;
-    }
-    unreachable!("the loop ends at the last try")
-}
-
-/// A body, or why there is none and whether asking again may help.
-async fn get(client: &reqwest::Client, url: &str) -> Result<String, (String, bool)> {
-    let transport = |error: reqwest::Error| (causes(&error.without_url()), true);
-    let mut response = client.get(url).send().await.map_err(transport)?;
-    let status = response.status();
-    if !status.is_success() {
-        return Err((format!("the server answered {status}"), status.is_server_error() || status == 429));
-    }
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(transport)? {
-        body.extend_from_slice(&chunk);
-        if body.len() > LIMIT {
-            return Err((format!("it has more than {LIMIT} bytes, which is no list of versions"), false));
-        }
-    }
-    String::from_utf8(body).map_err(|_| ("it is no text".to_owned(), false))
+    let place = shown(url);
+    let failed = |why: String| {
+        let help = "correct `url`, or run again when the server is well";
+        DiscoverError::new(format!("failed to fetch `{place}`: {why}"), help)
+    };
+    let target = Url::parse(url).map_err(|error| failed(error.to_string()))?;
+    let reply = Http::default().fetch(&Request::get(target).limit(LIMIT)).await;
+    let reply = reply.map_err(|error| {
+        failed(match error {
+            HttpError::TooLong(_) => format!("it has more than {LIMIT} bytes, which is no list of versions"),
+            other => other.to_string(),
+        })
+    })?;
+    let text = String::from_utf8(reply.body).map_err(|_| failed("it is no text".to_owned()))?;
+    versions(&text, &place)
 }
 
 /// Reads a JSON array of texts, or lines; blank lines and lines after `#` are none.
@@ -94,5 +70,16 @@ mod tests {
         assert_eq!(listed("# ours\r\n1.0.0\r\n\n 2.0.0 "), ["1.0.0", "2.0.0"]);
         assert!(listed("").is_empty());
         assert!(versions("[1, 2]", "x").unwrap_err().message.contains("no JSON array of texts"));
+    }
+
+    #[tokio::test]
+    async fn errors_hold_no_secret_of_the_url() {
+        let closed = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        for url in
+            [format!("http://ann:hunter22@{closed}/list?token=hunter23"), "//ann:hunter22@x".to_owned()]
+        {
+            let error = fetch(&url).await.unwrap_err().message;
+            assert!(error.starts_with("failed to fetch `") && !error.contains("hunter"), "{error}");
+        }
     }
 }

@@ -10,8 +10,9 @@ use url::Url;
 
 use super::RegistryErrorKind;
 use super::auth::Authorization;
-use super::retry::{Failure, parse_retry_after};
-use super::transport::Transport;
+use super::retry::Failure;
+use crate::http::Transport;
+use crate::http::parse_retry_after;
 
 /// Most of an error's body that is read, in bytes.
 const ERROR_BODY: usize = 64 * 1024;

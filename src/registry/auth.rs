@@ -16,9 +16,10 @@ use super::access::Account;
 use super::answer::message;
 use super::challenge::{Bearer, Challenge};
 use super::credentials::CredentialCache;
-use super::retry::{Failure, parse_retry_after};
-use super::transport::Transport;
+use super::retry::Failure;
 use super::{Credential, RegistryErrorKind, Secret};
+use crate::http::Transport;
+use crate::http::parse_retry_after;
 
 /// Time before its end at which a token is no longer used.
 const MARGIN: Duration = Duration::from_secs(10);

@@ -17,11 +17,11 @@ use super::credentials::CredentialCache;
 use super::host::{Host, api_host};
 use super::payload::Payload;
 use super::retry::{Attempts, Failure};
-use super::transport::{TlsSettings, Transport};
 use super::{
     BlobSource, Credential, Credentials, HostSettings, Progress, Registry, RegistryError, RegistryErrorKind,
-    RetrySettings, Upload, challenge,
+    RetrySettings, TlsSettings, Upload, challenge,
 };
+use crate::http::Transport;
 use crate::oci::{Descriptor, Digest, MEDIA_MANIFEST, Reference, RepositoryName};
 
 /// Redirects followed for one request.
@@ -100,7 +100,7 @@ impl HttpRegistry {
     /// Makes a client. Contacts nobody.
     pub fn new(options: RegistryOptions) -> Self {
         Self {
-            transport: Transport::new(&options.retry, own_tls(&options.settings)),
+            transport: Transport::new(options.retry.idle, own_tls(&options.settings)),
             settings: options.settings,
             retry: options.retry,
             credentials: CredentialCache::new(options.credentials),
@@ -219,7 +219,7 @@ impl HttpRegistry {
             }
             let request = call.payload.attach(request).await?;
             let response = self.transport.send(request, call.payload.meter()).await;
-            let response = response.map_err(|kind| call.payload.take_error().unwrap_or(kind))?;
+            let response = response.map_err(|kind| call.payload.take_error().unwrap_or(kind.into()))?;
             let answer = Answer { response, transport: &self.transport, authorization, permit };
             if answer.status() != StatusCode::TOO_MANY_REQUESTS {
                 host.budget.answered();

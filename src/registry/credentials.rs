@@ -10,8 +10,8 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 
 use super::access::{AccessRules, Account, CredentialSource, Variables};
 use super::aws::{Aws, EcrHost};
-use super::transport::Transport;
 use super::{Credential, RegistryErrorKind};
+use crate::http::Transport;
 
 /// How long a credential is used before its helper is asked again; those of clouds expire.
 const TRUSTED_FOR: Duration = Duration::from_secs(15 * 60);

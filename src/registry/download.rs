@@ -12,9 +12,9 @@ use super::answer::Answer;
 use super::auth::Scopes;
 use super::client::{Call, HttpRegistry};
 use super::host::Host;
-use super::meter::Meter;
 use super::retry::{Attempts, Failure};
 use super::{Progress, RegistryErrorKind};
+use crate::http::Meter;
 use crate::oci::{Descriptor, Digest, Hasher, RepositoryName};
 
 /// Progress after which a download counts its tries anew, in bytes.

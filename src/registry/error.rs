@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::http::{TransportError, may_pass};
 use crate::oci::Digest;
 
 /// A request that failed for good, after retries.
@@ -72,9 +73,7 @@ impl RegistryErrorKind {
     pub fn is_retryable(&self) -> bool {
         match self {
             Self::Transport(_) => true,
-            Self::Status { status, .. } => {
-                matches!(status, 408 | 429 | 500..=599) && !matches!(status, 501 | 505)
-            }
+            Self::Status { status, .. } => may_pass(*status),
             _ => false,
         }
     }
@@ -101,16 +100,10 @@ impl RegistryErrorKind {
     }
 }
 
-/// An error of an HTTP client with its causes, in one line.
-pub fn causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
+impl From<TransportError> for RegistryErrorKind {
+    fn from(error: TransportError) -> Self {
+        Self::Transport(error.to_string())
     }
-    text
 }
 
 #[cfg(test)]

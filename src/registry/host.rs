@@ -1,14 +1,12 @@
 //! One registry host: where its API is, how it is reached and how hard it may be worked.
 
-use std::net::IpAddr;
-
-use url::{Host as UrlHost, Url};
+use url::Url;
 
 use super::RegistryErrorKind;
 use super::auth::HostAuth;
 use super::budget::{Budget, Rate};
 use super::client::RegistrySettings;
-use super::transport::TlsSettings;
+use crate::http::{TlsSettings, is_loopback as is_loopback_url, redirected};
 
 /// Requests at once where nothing else is set.
 const CONCURRENCY: usize = 8;
@@ -73,31 +71,17 @@ impl Host {
         self.base.origin() == url.origin()
     }
 
-    /// Resolves the target of a `Location` header met at `at`.
-    ///
-    /// Registries behind proxies say `http:` of themselves: that is taken as `https:`. A true step
-    /// down to plain HTTP is refused, unless the settings allow it for the target.
+    /// Resolves the target of a `Location` header met at `at`; to plain HTTP it leads only from it, or
+    /// where the settings allow it for the target.
     pub(super) fn resolve(
         &self,
         at: &Url,
         location: &str,
         settings: &RegistrySettings,
     ) -> Result<Url, RegistryErrorKind> {
-        let refused = |why: &str| RegistryErrorKind::Malformed(format!("the registry's redirect {why}"));
-        let mut url = at.join(location).map_err(|_| refused("is no URL"))?;
-        if url.scheme() == "http" && self.base.scheme() == "https" {
-            let authority = authority(&url);
-            if url.host() == self.base.host() {
-                // Both schemes are special ones, between which changing always works.
-                let _ = url.set_scheme("https");
-            } else if !settings.get(&authority).is_some_and(|host| host.insecure) {
-                return Err(refused("leads from HTTPS to plain HTTP"));
-            }
-        }
-        if !matches!(url.scheme(), "http" | "https") {
-            return Err(refused("leads to neither HTTP nor HTTPS"));
-        }
-        Ok(url)
+        let is_insecure = |authority: &str| settings.get(authority).is_some_and(|host| host.insecure);
+        redirected(&self.base, at, location, is_insecure)
+            .map_err(|why| RegistryErrorKind::Malformed(format!("the registry's redirect {why}")))
     }
 }
 
@@ -109,22 +93,6 @@ pub(super) fn api_host(name: &str) -> &str {
 /// Whether `host[:port]` is this machine: `localhost`, 127.0.0.0/8 or `[::1]`.
 fn is_loopback(authority: &str) -> bool {
     Url::parse(&format!("http://{authority}/")).is_ok_and(|url| is_loopback_url(&url))
-}
-
-/// Whether a URL's host is this machine.
-pub(super) fn is_loopback_url(url: &Url) -> bool {
-    match url.host() {
-        Some(UrlHost::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
-        Some(UrlHost::Ipv4(ip)) => IpAddr::V4(ip).is_loopback(),
-        Some(UrlHost::Ipv6(ip)) => IpAddr::V6(ip).is_loopback(),
-        None => false,
-    }
-}
-
-/// `host[:port]` of a URL, the port where it is not the scheme's own.
-pub(super) fn authority(url: &Url) -> String {
-    let host = url.host_str().unwrap_or_default();
-    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 #[cfg(test)]

@@ -7,8 +7,8 @@ use serde::Deserialize;
 use super::RegistryErrorKind;
 use super::auth::Scopes;
 use super::client::{Call, HttpRegistry, Reply};
-use super::link::next_page;
 use super::payload::Payload;
+use crate::http::next_page;
 use crate::oci::{
     Descriptor, Digest, MEDIA_DOCKER_INDEX, MEDIA_DOCKER_MANIFEST, MEDIA_INDEX, MEDIA_MANIFEST, Reference,
     RepositoryName,

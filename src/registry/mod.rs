@@ -15,36 +15,31 @@ mod download;
 mod error;
 mod fake;
 mod host;
-mod link;
 mod manifests;
-mod meter;
 mod payload;
 mod prepare;
 mod referrers;
 mod relay;
 mod retry;
 mod secret;
-mod transport;
 mod upload;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
+pub use crate::http::{Progress, RetrySettings, Secret, TlsSettings};
 use crate::oci::{Descriptor, Digest, Reference, RepositoryName};
 
 pub use access::{AccessRule, AccessRules, Creation, CredentialSource, EcrAccess, TextSource, Variables};
 pub use client::{HttpRegistry, RegistryOptions};
 pub use credentials::Credentials;
-pub use error::{RegistryError, RegistryErrorKind, causes};
+pub use error::{RegistryError, RegistryErrorKind};
 pub use fake::FakeRegistry;
 pub use host::HostSettings;
 pub use payload::BlobStream;
-pub use retry::RetrySettings;
-pub use secret::{Credential, Secret};
-pub use transport::TlsSettings;
+pub use secret::Credential;
 
 /// Bytes of a blob to upload.
 #[derive(Debug, Clone)]
@@ -70,10 +65,6 @@ pub enum Upload {
         bytes: u64,
     },
 }
-
-/// Called with the number of bytes moved since the last call. Bytes moved again after a broken
-/// connection are not counted twice.
-pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// What railyard asks of a registry. One value serves every registry host.
 pub trait Registry: Send + Sync {

@@ -11,8 +11,8 @@ use reqwest::header::CONTENT_LENGTH;
 use reqwest::{Body, RequestBuilder};
 use tokio_util::io::ReaderStream;
 
-use super::meter::Meter;
 use super::{BlobSource, RegistryErrorKind};
+use crate::http::Meter;
 
 /// Bytes handed over at once.
 const PIECE: usize = 128 * 1024;

@@ -5,7 +5,7 @@ use reqwest::{Method, StatusCode};
 use super::RegistryErrorKind;
 use super::auth::Scopes;
 use super::client::{Call, HttpRegistry};
-use super::link::next_page;
+use crate::http::next_page;
 use crate::oci::{Descriptor, Digest, ImageIndex, MEDIA_INDEX, RepositoryName};
 
 /// Most of one page of referrers, in bytes.

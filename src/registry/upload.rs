@@ -10,10 +10,10 @@ use url::Url;
 use super::auth::Scopes;
 use super::client::{Call, HttpRegistry};
 use super::host::Host;
-use super::meter::Meter;
 use super::payload::{BlobBody, Payload};
 use super::retry::{Attempts, Failure};
 use super::{BlobSource, Progress, RegistryErrorKind, Upload};
+use crate::http::Meter;
 use crate::oci::{Descriptor, RepositoryName};
 
 /// Longest time given to cancelling an upload nobody needs.

@@ -3,24 +3,25 @@
 use std::io::Write;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-use futures_util::StreamExt;
+use tempfile::NamedTempFile;
+use url::Url;
 
 use super::blobs::{Once, Progress, Traffic};
 use super::error::StepError;
 use crate::event::Direction;
+use crate::http::{Http, Meter, Request, Sink, shown};
 use crate::oci::{Digest, Hasher};
-use crate::registry::causes;
 use crate::store::Store;
 
-const TRIES: u32 = 3;
+/// Most of a download, in bytes: a server that never ends must not fill the disk.
+const LIMIT: u64 = 64 * 1024 * 1024 * 1024;
 /// How the reason begins where bytes came, but not those that are wanted.
 const OTHER_BYTES: &str = "its sha256 is";
 
 /// Fetches files into the store, each once.
 pub struct Downloads {
-    client: reqwest::Client,
+    http: Http,
     store: Arc<Store>,
     traffic: Arc<Traffic>,
     done: Once<String, (Digest, u64)>,
@@ -29,13 +30,7 @@ pub struct Downloads {
 impl Downloads {
     /// Into a store, counting into `traffic`.
     pub fn new(store: Arc<Store>, traffic: Arc<Traffic>) -> Self {
-        let client = reqwest::Client::builder()
-            .user_agent(concat!("railyard/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(Duration::from_secs(20))
-            .read_timeout(Duration::from_secs(60))
-            .build()
-            .expect("the TLS back end starts with built-in settings");
-        Self { client, store, traffic, done: Once::default() }
+        Self { http: Http::default(), store, traffic, done: Once::default() }
     }
 
     /// The content of the first mirror that delivers what is wanted, as a blob of the store.
@@ -63,7 +58,7 @@ impl Downloads {
                         Ok(result) => return Ok(result),
                         Err(reason) => {
                             other |= reason.starts_with(OTHER_BYTES);
-                            reasons.push(format!("`{}`: {reason}", without_secrets(url)));
+                            reasons.push(format!("`{}`: {reason}", shown(url)));
                         }
                     }
                 }
@@ -81,64 +76,128 @@ impl Downloads {
         wanted: Option<Digest>,
         progress: &Progress,
     ) -> Result<(Digest, u64), String> {
-        let mut wait = Duration::from_millis(500);
-        for attempt in 1.. {
-            match self.fetch(url, wanted, progress).await {
-                Ok(result) => return Ok(result),
-                Err((reason, retry)) if !retry || attempt == TRIES => return Err(reason),
-                Err(_) => tokio::time::sleep(wait).await,
-            }
-            wait *= 4;
-        }
-        unreachable!("the loop ends at the last try")
-    }
-
-    async fn fetch(
-        &self,
-        url: &str,
-        wanted: Option<Digest>,
-        progress: &Progress,
-    ) -> Result<(Digest, u64), (String, bool)> {
-        let transport = |e: reqwest::Error| (causes(&e.without_url()), true);
-        let response = self.client.get(url).send().await.map_err(transport)?;
-        let status = response.status();
-        if !status.is_success() {
-            let retry = status.is_server_error() || status.as_u16() == 429;
-            return Err((format!("the server answered {status}"), retry));
-        }
-        let expected = response.content_length();
-        let local = |e: &dyn std::fmt::Display| (e.to_string(), false);
-        let mut file = self.store.temporary_file().map_err(|e| local(&e))?;
-        let mut hasher = Hasher::new();
-        let mut size = 0u64;
-        let mut stream = response.bytes_stream();
-        while let Some(chunk) = stream.next().await {
-            let chunk = chunk.map_err(transport)?;
-            hasher.update(&chunk);
-            file.write_all(&chunk).map_err(|e| local(&e))?;
-            size += chunk.len() as u64;
-            self.traffic.fetched_bytes.fetch_add(chunk.len() as u64, Ordering::Relaxed);
-            progress(Direction::Fetched, chunk.len() as u64);
-        }
-        if expected.is_some_and(|expected| expected != size) {
-            return Err((format!("{size} bytes came instead of {}", expected.unwrap_or(0)), true));
-        }
+        let target = Url::parse(url).map_err(|error| error.to_string())?;
+        let mut incoming = Incoming::new(self, progress);
+        let fetched = self.http.fetch_into(&Request::get(target).limit(LIMIT), &mut incoming).await;
+        fetched.map_err(|error| error.to_string())?;
+        let Incoming { file: Some(file), hasher, size, .. } = incoming else {
+            return Err("the server sent no body".to_owned());
+        };
         let digest = hasher.finish();
         if let Some(wanted) = wanted
             && wanted != digest
         {
-            return Err((format!("{OTHER_BYTES} {}, wanted is {}", digest.hex(), wanted.hex()), false));
+            return Err(format!("{OTHER_BYTES} {}, wanted is {}", digest.hex(), wanted.hex()));
         }
-        self.store.put_file(file, digest).map_err(|e| local(&e))?;
+        self.store.put_file(file, digest).map_err(|error| error.to_string())?;
         Ok((digest, size))
     }
 }
 
-/// A URL without user, password and query, for messages.
-fn without_secrets(url: &str) -> String {
-    let Ok(mut parsed) = url::Url::parse(url) else { return "a malformed URL".into() };
-    let _ = parsed.set_username("");
-    let _ = parsed.set_password(None);
-    parsed.set_query(None);
-    parsed.to_string()
+/// A download on its way into the store; each try has a file of its own.
+struct Incoming<'a> {
+    store: &'a Store,
+    meter: Meter,
+    file: Option<NamedTempFile>,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl<'a> Incoming<'a> {
+    fn new(downloads: &'a Downloads, progress: &Progress) -> Self {
+        let (traffic, progress) = (downloads.traffic.clone(), progress.clone());
+        let meter = Meter::new(Arc::new(move |bytes| {
+            traffic.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
+            progress(Direction::Fetched, bytes);
+        }));
+        Self { store: &downloads.store, meter, file: None, hasher: Hasher::new(), size: 0 }
+    }
+}
+
+impl Sink for Incoming<'_> {
+    fn start(&mut self) -> Result<(), String> {
+        self.file = Some(self.store.temporary_file().map_err(|error| error.to_string())?);
+        self.hasher = Hasher::new();
+        self.size = 0;
+        self.meter.restart(0);
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        let file = self.file.as_mut().expect("a body is written after it was started");
+        file.write_all(bytes)
+            .map_err(|error| format!("failed to write `{}`: {error}", file.path().display()))?;
+        self.hasher.update(bytes);
+        self.size += bytes.len() as u64;
+        self.meter.advance(bytes.len() as u64);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::sync::atomic::AtomicU64;
+
+    use super::*;
+
+    /// A server that gives one of these answers after the other, then is gone.
+    fn serve(answers: &'static [&'static str]) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for answer in answers {
+                let (mut stream, _) = listener.accept().unwrap();
+                let (mut request, mut piece) = (Vec::new(), [0; 1024]);
+                while !request.ends_with(b"\r\n\r\n") {
+                    let read = stream.read(&mut piece).unwrap();
+                    request.extend_from_slice(&piece[..read]);
+                }
+                stream.write_all(answer.as_bytes()).unwrap();
+            }
+        });
+        address.to_string()
+    }
+
+    fn downloads(folder: &tempfile::TempDir) -> Downloads {
+        Downloads::new(Arc::new(Store::open(folder.path()).unwrap()), Arc::default())
+    }
+
+    #[tokio::test]
+    async fn a_broken_download_is_fetched_anew_and_counted_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = downloads(&folder);
+        let address = serve(&[
+            "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy",
+            "HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\nthe ",
+            "HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\nthe tool",
+        ]);
+        let moved = Arc::new(AtomicU64::new(0));
+        let sum = moved.clone();
+        let progress: Progress = Arc::new(move |_, bytes| {
+            sum.fetch_add(bytes, Ordering::Relaxed);
+        });
+        let wanted = Digest::of(b"the tool");
+        let got = downloads.get(&[format!("http://{address}/tool")], Some(wanted), &progress).await.unwrap();
+        assert_eq!(got, (wanted, 8));
+        assert_eq!(std::fs::read(downloads.store.blob_path(wanted)).unwrap(), b"the tool");
+        assert_eq!(moved.load(Ordering::Relaxed), 8);
+        assert_eq!(downloads.traffic.fetched_bytes.load(Ordering::Relaxed), 8);
+    }
+
+    #[tokio::test]
+    async fn the_reasons_name_every_mirror_and_no_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let downloads = downloads(&folder);
+        let address = serve(&["HTTP/1.1 200 OK\r\nContent-Length: 4\r\nConnection: close\r\n\r\nevil"]);
+        let urls =
+            [format!("http://ann:hunter22@{address}/tool?token=hunter23"), "//ann:hunter22@x".to_owned()];
+        let error = downloads.get(&urls, Some(Digest::of(b"good")), &super::super::blobs::silent()).await;
+        let error = error.unwrap_err();
+        assert!(error.contradicts_lock && !error.message.contains("hunter"), "{}", error.message);
+        let begin = format!("no mirror delivers the download: `http://{address}/tool?…`: its sha256 is ");
+        assert!(error.message.starts_with(&begin), "{}", error.message);
+        assert!(error.message.contains("; `a malformed URL`: "), "{}", error.message);
+    }
 }

@@ -3,6 +3,7 @@
 use bollard::errors::Error;
 
 use crate::engine::EngineError;
+use crate::http::causes;
 
 /// Parts of an engine's message that speak of the moment, not of the request.
 const TRANSIENT: [&str; 14] = [
@@ -32,7 +33,7 @@ pub(super) fn failed(endpoint: &str, action: &str, error: &Error) -> EngineError
         Error::RequestTimeoutError => {
             unreachable(endpoint, &format!("it did not answer in time (while trying to {action})"))
         }
-        Error::HyperLegacyError { err } if err.is_connect() => unreachable(endpoint, &chain(err)),
+        Error::HyperLegacyError { err } if err.is_connect() => unreachable(endpoint, &causes(err)),
         Error::DockerResponseServerError { status_code, message } => EngineError::Request {
             action: format!("{action} on `{endpoint}`"),
             message: message.trim().to_owned(),
@@ -47,13 +48,13 @@ pub(super) fn failed(endpoint: &str, action: &str, error: &Error) -> EngineError
         Error::HyperLegacyError { .. } | Error::HyperResponseError { .. } | Error::IOError { .. } => {
             EngineError::Request {
                 action: format!("{action} on `{endpoint}`"),
-                message: chain(error),
+                message: causes(error),
                 retryable: true,
             }
         }
         other => EngineError::Request {
             action: format!("{action} on `{endpoint}`"),
-            message: chain(other),
+            message: causes(other),
             retryable: false,
         },
     }
@@ -72,21 +73,6 @@ pub(super) fn is_not_found(error: &Error) -> bool {
 fn is_transient(message: &str) -> bool {
     let message = message.to_ascii_lowercase();
     TRANSIENT.iter().any(|part| message.contains(part))
-}
-
-/// The error and its causes in one line; hyper's outermost message alone says nothing.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let cause_text = cause.to_string();
-        if !text.contains(&cause_text) {
-            text.push_str(": ");
-            text.push_str(&cause_text);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -11,8 +11,8 @@ use serde::Deserialize;
 use url::{Host, Url};
 
 use super::{Aws, Keys, sts};
+use crate::http::is_loopback;
 use crate::registry::access::EcrAccess;
-use crate::registry::host::is_loopback_url;
 use crate::registry::{RegistryErrorKind, Secret};
 
 /// Longest wait for an instance's metadata: nobody answers where there is no such service.
@@ -117,7 +117,7 @@ async fn container(aws: &Aws<'_>) -> Result<Option<Keys>, RegistryErrorKind> {
     };
     let denied = |why: &str| RegistryErrorKind::Denied(format!("the container's AWS credentials: {why}"));
     let url = Url::parse(&address).map_err(|_| denied("their address is no URL"))?;
-    if url.scheme() != "https" && !is_loopback_url(&url) && !is_of_containers(&url) {
+    if url.scheme() != "https" && !is_loopback(&url) && !is_of_containers(&url) {
         return Err(denied("their address is neither HTTPS nor local"));
     }
     let mut request = aws.transport.direct(Method::GET, url)?;

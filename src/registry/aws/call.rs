@@ -6,8 +6,8 @@ use url::Url;
 
 use super::sign::{Unsigned, sign};
 use super::{Aws, Keys};
+use crate::http::{TransportError, is_loopback};
 use crate::registry::RegistryErrorKind;
-use crate::registry::host::is_loopback_url;
 
 /// Most of an answer that is read, in bytes.
 const BODY: usize = 1024 * 1024;
@@ -33,6 +33,12 @@ pub(super) struct Refused {
 impl From<RegistryErrorKind> for Refused {
     fn from(kind: RegistryErrorKind) -> Self {
         Self { code: String::new(), kind }
+    }
+}
+
+impl From<TransportError> for Refused {
+    fn from(error: TransportError) -> Self {
+        RegistryErrorKind::from(error).into()
     }
 }
 
@@ -86,7 +92,7 @@ impl Service<'_> {
         let url = Url::parse(&text).map_err(|_| {
             RegistryErrorKind::Denied(format!("the endpoint `{text}` of {} is no URL", self.title))
         })?;
-        if url.scheme() != "https" && !is_loopback_url(&url) {
+        if url.scheme() != "https" && !is_loopback(&url) {
             let why = format!("the endpoint `{text}` of {} is not reached by HTTPS", self.title);
             return Err(RegistryErrorKind::Denied(why));
         }

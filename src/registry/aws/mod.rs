@@ -11,8 +11,8 @@ mod sign;
 mod sts;
 
 use super::access::{Creation, EcrAccess, Variables};
-use super::transport::Transport;
 use super::{Credential, RegistryErrorKind, Secret};
+use crate::http::Transport;
 
 pub(super) use ecr::EcrHost;
 

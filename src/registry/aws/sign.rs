@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use url::Url;
 
 use super::Keys;
-use crate::registry::host::authority;
+use crate::http::authority;
 
 /// A POST to be signed.
 pub(super) struct Unsigned<'a> {

@@ -1,30 +1,32 @@
-//! Counts the bytes of one blob towards a progress callback.
+//! Counts the bytes of one transfer towards a progress callback.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use super::Progress;
+/// Called with the number of bytes moved since the last call. Bytes moved again after a broken
+/// connection are not counted twice.
+pub type Progress = Arc<dyn Fn(u64) + Send + Sync>;
 
 /// A position that may go back when a transfer restarts, reported only where it is furthest.
 #[derive(Clone)]
-pub(super) struct Meter {
+pub(crate) struct Meter {
     progress: Progress,
     position: Arc<AtomicU64>,
     furthest: Arc<AtomicU64>,
 }
 
 impl Meter {
-    pub(super) fn new(progress: Progress) -> Self {
+    pub(crate) fn new(progress: Progress) -> Self {
         Self { progress, position: Arc::default(), furthest: Arc::default() }
     }
 
     /// Goes (back) to `position`.
-    pub(super) fn restart(&self, position: u64) {
+    pub(crate) fn restart(&self, position: u64) {
         self.position.store(position, Ordering::Relaxed);
     }
 
     /// Moves on by `bytes`.
-    pub(super) fn advance(&self, bytes: u64) {
+    pub(crate) fn advance(&self, bytes: u64) {
         let position = self.position.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let before = self.furthest.fetch_max(position, Ordering::Relaxed);
         if position > before {
@@ -33,7 +35,7 @@ impl Meter {
     }
 
     /// Where the transfer is.
-    pub(super) fn position(&self) -> u64 {
+    pub(crate) fn position(&self) -> u64 {
         self.position.load(Ordering::Relaxed)
     }
 }

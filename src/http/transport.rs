@@ -1,8 +1,7 @@
 //! The HTTP clients beneath everything: sending with a watchdog, reading with a limit, and errors
-//! without URLs (signed ones are credentials).
+//! without URLs (signed ones are credentials). Follows no redirect and repeats nothing.
 
 use std::collections::BTreeMap;
-use std::error::Error as _;
 use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -11,13 +10,26 @@ use bytes::{Bytes, BytesMut};
 use reqwest::{Certificate, Client, ClientBuilder, Method, RequestBuilder, Response, redirect};
 use url::Url;
 
-use super::RegistryErrorKind;
-use super::host::{authority, is_loopback_url};
+use super::address::{authority, is_loopback};
+use super::error::causes;
 use super::meter::Meter;
-use super::retry::RetrySettings;
 
 /// How many idle times a registry may take to store a blob it has received in full.
 const COMMIT_PATIENCE: u32 = 5;
+
+/// Why there is no answer, or none to its end. Holds no URL.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum TransportError {
+    /// There is no client: a lasting lack, such as a file of certificates that is not there.
+    #[error("{0}")]
+    Setup(String),
+    /// No connection: nothing was asked for.
+    #[error("{0}")]
+    Connect(String),
+    /// The connection broke, or nothing moved on it.
+    #[error("{0}")]
+    Broken(String),
+}
 
 /// How a host's certificate is judged.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -30,57 +42,63 @@ pub struct TlsSettings {
 
 impl TlsSettings {
     /// Whether something is set.
-    pub(super) fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         *self != Self::default()
     }
 }
 
 type ClientSlot = OnceLock<Result<Client, String>>;
 
-/// Two clients, as this machine is reached without proxy and without loading certificates; and one
-/// for each host with TLS settings of its own.
+/// A client for plain HTTP within this machine, which is reached without proxy and without loading
+/// certificates; one for its HTTPS; one for all others; and one for each host with TLS settings of
+/// its own.
 #[derive(Default)]
-pub(super) struct Transport {
+pub(crate) struct Transport {
     direct: ClientSlot,
+    local: ClientSlot,
     remote: ClientSlot,
     own: BTreeMap<String, (TlsSettings, ClientSlot)>,
     idle: Duration,
 }
 
 impl Transport {
-    /// `own` are TLS settings by `host[:port]`.
-    pub(super) fn new(settings: &RetrySettings, own: impl Iterator<Item = (String, TlsSettings)>) -> Self {
+    /// `idle` is the longest time without a byte in either direction, `own` are TLS settings by
+    /// `host[:port]`.
+    pub(crate) fn new(idle: Duration, own: impl Iterator<Item = (String, TlsSettings)>) -> Self {
         let own = own.map(|(host, tls)| (host, (tls, ClientSlot::default()))).collect();
-        Self { idle: settings.idle, own, ..Self::default() }
+        Self { idle, own, ..Self::default() }
     }
 
     /// Begins a request with the client for the URL's host.
-    pub(super) fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, RegistryErrorKind> {
+    pub(crate) fn request(&self, method: Method, url: Url) -> Result<RequestBuilder, TransportError> {
         if url.scheme() == "https"
             && let Some((tls, slot)) = self.own.get(&authority(&url))
         {
-            let is_local = is_loopback_url(&url);
+            let is_local = is_loopback(&url);
             return begin(slot.get_or_init(|| build_own(tls, is_local)), method, url);
         }
-        if is_loopback_url(&url) {
-            return self.direct(method, url);
+        if is_loopback(&url) {
+            if url.scheme() == "http" {
+                return self.direct(method, url);
+            }
+            return begin(self.local.get_or_init(|| build(builder().no_proxy())), method, url);
         }
         begin(self.remote.get_or_init(|| build(builder())), method, url)
     }
 
     /// Begins a request that goes by no proxy, to a service of this machine or its cloud.
-    pub(super) fn direct(&self, method: Method, url: Url) -> Result<RequestBuilder, RegistryErrorKind> {
+    pub(crate) fn direct(&self, method: Method, url: Url) -> Result<RequestBuilder, TransportError> {
         let make = || build(builder().no_proxy().tls_built_in_root_certs(false));
         begin(self.direct.get_or_init(make), method, url)
     }
 
     /// Sends, and gives up where nothing moves for the idle time; `upload` counts the body's bytes
     /// and knows how many there are.
-    pub(super) async fn send(
+    pub(crate) async fn send(
         &self,
         request: RequestBuilder,
         upload: Option<(&Meter, u64)>,
-    ) -> Result<Response, RegistryErrorKind> {
+    ) -> Result<Response, TransportError> {
         let mut answer = std::pin::pin!(request.send());
         let mut patience = COMMIT_PATIENCE;
         loop {
@@ -97,7 +115,7 @@ impl Transport {
     }
 
     /// The next piece of a body.
-    pub(super) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, RegistryErrorKind> {
+    pub(crate) async fn chunk(&self, response: &mut Response) -> Result<Option<Bytes>, TransportError> {
         match tokio::time::timeout(self.idle, response.chunk()).await {
             Ok(chunk) => chunk.map_err(broken),
             Err(_) => Err(self.stalled()),
@@ -105,11 +123,11 @@ impl Transport {
     }
 
     /// Up to `limit` bytes of a body, and whether that was all.
-    pub(super) async fn read(
+    pub(crate) async fn read(
         &self,
         response: &mut Response,
         limit: usize,
-    ) -> Result<(Bytes, bool), RegistryErrorKind> {
+    ) -> Result<(Bytes, bool), TransportError> {
         let mut body = BytesMut::new();
         while let Some(chunk) = self.chunk(response).await? {
             let room = limit - body.len();
@@ -122,8 +140,8 @@ impl Transport {
         Ok((body.freeze(), true))
     }
 
-    fn stalled(&self) -> RegistryErrorKind {
-        RegistryErrorKind::Transport(format!("nothing moved for {} s", self.idle.as_secs_f32()))
+    fn stalled(&self) -> TransportError {
+        TransportError::Broken(format!("nothing moved for {} s", self.idle.as_secs_f32()))
     }
 }
 
@@ -131,10 +149,10 @@ fn begin(
     client: &Result<Client, String>,
     method: Method,
     url: Url,
-) -> Result<RequestBuilder, RegistryErrorKind> {
+) -> Result<RequestBuilder, TransportError> {
     match client {
         Ok(client) => Ok(client.request(method, url)),
-        Err(message) => Err(RegistryErrorKind::Transport(message.clone())),
+        Err(message) => Err(TransportError::Setup(message.clone())),
     }
 }
 
@@ -162,21 +180,15 @@ fn builder() -> ClientBuilder {
 }
 
 fn build(builder: ClientBuilder) -> Result<Client, String> {
-    builder.build().map_err(|error| describe(&error.without_url()))
+    builder.build().map_err(|error| causes(&error.without_url()))
 }
 
-fn broken(error: reqwest::Error) -> RegistryErrorKind {
-    RegistryErrorKind::Transport(describe(&error.without_url()))
-}
-
-/// The error's own words and its innermost cause, which is the telling one.
-fn describe(error: &reqwest::Error) -> String {
-    let mut cause = error.source();
-    while let Some(inner) = cause.and_then(std::error::Error::source) {
-        cause = Some(inner);
-    }
-    match cause {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
+fn broken(error: reqwest::Error) -> TransportError {
+    let (is_connect, is_builder) = (error.is_connect(), error.is_builder());
+    let words = causes(&error.without_url());
+    match (is_connect, is_builder) {
+        (true, _) => TransportError::Connect(words),
+        (_, true) => TransportError::Setup(words),
+        _ => TransportError::Broken(words),
     }
 }

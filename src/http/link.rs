@@ -1,10 +1,10 @@
-//! The `Link` header by which registries page (RFC 8288).
+//! The `Link` header by which servers page (RFC 8288).
 
 use url::Url;
 
 /// The page after `at`: the target of the link with `rel="next"`, on `at`'s own host whatever host
-/// the header names, as registries behind proxies often name the wrong one.
-pub(super) fn next_page(header: &str, at: &Url) -> Option<Url> {
+/// the header names, as servers behind proxies often name the wrong one.
+pub(crate) fn next_page(header: &str, at: &Url) -> Option<Url> {
     let target = next_target(header)?;
     let found = at.join(target).ok()?;
     let mut next = at.clone();
