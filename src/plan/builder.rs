@@ -5,14 +5,13 @@ mod deliver;
 mod source;
 
 use std::collections::{BTreeMap, HashMap};
-use std::fmt::Write as _;
 
 use petgraph::graph::DiGraph;
 
 use super::key::{self, Key};
 use super::step::*;
 use crate::lock::Lock;
-use crate::matrix::{Cell, CellId, ConcreteCopy, ConcreteRun, DockerfileId, Matrix, Source};
+use crate::matrix::{Cell, CellId, DockerfileId, Matrix, Source};
 use crate::oci::Digest;
 
 /// What the keys are made of beside the matrix.
@@ -247,35 +246,6 @@ impl<'a> Builder<'a> {
         let label = || cell.name.clone();
         self.step(key.finish(), StepKind::Assemble(id), Class::Cpu, beneath.provisional, &needs, label)
     }
-}
-
-/// What is copied out of an image, where the lock has the digests of all of it.
-pub(super) fn copied_text(lock: &Lock, copy: &ConcreteCopy) -> Option<String> {
-    let Source::Reference(reference) = &copy.from else { return None };
-    let image = lock.images.get(reference)?;
-    let mut text = String::from("copies");
-    for path in &copy.paths {
-        let _ = write!(text, ";{path}={}", image.copies.get(path)?);
-    }
-    Some(text)
-}
-
-/// The files of a cell's image, whatever its configuration: what lies on top decides all beneath.
-pub(super) fn files_text(graph: &DiGraph<Step, ()>, steps: &CellSteps) -> String {
-    let top = steps.places.last().or(steps.setup.last());
-    let key = top.map_or(steps.build_id, |step| graph[petgraph::graph::NodeIndex::from(*step)].key);
-    format!("files:{key}")
-}
-
-/// What a run reads of its builder, where it says so and the lock has the digests of all of it.
-pub(super) fn read_text(lock: &Lock, run: &ConcreteRun) -> Option<String> {
-    let Source::Reference(reference) = &run.image else { return None };
-    let image = lock.images.get(reference).filter(|_| !run.reads.is_empty())?;
-    let mut text = format!("reads:{}", image.environment?);
-    for path in &run.reads {
-        let _ = write!(text, ";{path}={}", image.trees.get(path)?);
-    }
-    Some(text)
 }
 
 /// The last line of a script that says something.

@@ -1,6 +1,6 @@
 //! Layers without what is beneath them.
 
-use super::{Builder, copied_text, files_text, last_line, local_name, read_text};
+use super::{Builder, last_line, local_name};
 use crate::matrix::{ConcreteContent, ConcretePart, ConcreteRun, LayerId, Source};
 use crate::plan::key::{self, Identity};
 use crate::plan::step::*;
@@ -46,29 +46,24 @@ impl Builder<'_> {
             ConcretePart::Copy(copy) => {
                 let identity = self.identity(&copy.from);
                 needs.extend(self.listed(&copy.from, &identity));
-                match (&copy.from, copied_text(self.inputs.lock, copy)) {
-                    (_, Some(text)) => Identity { text, provisional: false },
+                match (&copy.from, key::copied_text(self.inputs.lock, copy)) {
+                    (_, Some(text)) => Identity::fixed(text),
                     (Source::Cell(cell), None) => {
                         let steps = self.cell(*cell, false);
-                        Identity { text: files_text(&self.graph, &steps), ..identity }
+                        Identity { text: key::files_text(&self.graph, &steps), ..identity }
                     }
                     (_, None) => identity,
                 }
             }
             ConcretePart::Download(download) => {
-                let locked = || self.inputs.lock.downloads.get(&download.urls[0]).map(|d| d.sha256);
-                match download.sha256.or_else(locked) {
-                    Some(sha256) => Identity { text: sha256.to_string(), provisional: false },
-                    None => Identity { text: format!("unlocked:{}", download.urls[0]), provisional: true },
-                }
+                let digest = key::download_digest(self.inputs.lock, download);
+                Identity::new(digest, || format!("unlocked:{}", download.urls[0]))
             }
-            ConcretePart::Local { source, .. } => match self.inputs.layouts.get(&local_name(source)) {
-                Some(digest) => Identity { text: digest.to_string(), provisional: false },
-                None => Identity { text: format!("unread:{source}"), provisional: true },
-            },
-            ConcretePart::File { .. } | ConcretePart::Dir { .. } => {
-                Identity { text: String::new(), provisional: false }
+            ConcretePart::Local { source, .. } => {
+                let digest = self.inputs.layouts.get(&local_name(source)).copied();
+                Identity::new(digest, || format!("unread:{source}"))
             }
+            ConcretePart::File { .. } | ConcretePart::Dir { .. } => Identity::fixed(""),
         }
     }
 
@@ -76,10 +71,7 @@ impl Builder<'_> {
     fn builder_identity(&mut self, run: &ConcreteRun, needs: &mut Vec<StepId>) -> Identity {
         let identity = self.identity(&run.image);
         needs.extend(self.known(&run.image, &identity));
-        match read_text(self.inputs.lock, run) {
-            Some(text) => Identity { text, provisional: false },
-            None => identity,
-        }
+        key::read_text(self.inputs.lock, run).map_or(identity, Identity::fixed)
     }
 }
 

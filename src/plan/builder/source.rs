@@ -2,25 +2,21 @@
 
 use super::Builder;
 use crate::matrix::Source;
-use crate::plan::key::Identity;
+use crate::plan::key::{self, Identity};
 use crate::plan::step::*;
 
 impl Builder<'_> {
     pub(super) fn identity(&mut self, source: &Source) -> Identity {
         match source {
-            Source::Scratch => Identity { text: "scratch".into(), provisional: false },
+            Source::Scratch => Identity::fixed("scratch"),
             Source::Reference(reference) => {
-                let pinned =
-                    reference.digest.or_else(|| self.inputs.lock.images.get(reference).map(|i| i.digest));
-                match self.inputs.lock.images.get(reference).map(|i| i.digest).or(pinned) {
-                    Some(digest) => Identity { text: digest.to_string(), provisional: false },
-                    None => Identity { text: format!("unlocked:{reference}"), provisional: true },
-                }
+                let digest = key::image_digest(self.inputs.lock, reference);
+                Identity::new(digest, || format!("unlocked:{reference}"))
             }
-            Source::Layout(directory) => match self.inputs.layouts.get(directory) {
-                Some(digest) => Identity { text: digest.to_string(), provisional: false },
-                None => Identity { text: format!("unlocked:oci:{directory}"), provisional: true },
-            },
+            Source::Layout(directory) => {
+                let digest = self.inputs.layouts.get(directory).copied();
+                Identity::new(digest, || format!("unlocked:oci:{directory}"))
+            }
             Source::Cell(cell) => {
                 let steps = self.cell(*cell, false);
                 let provisional = self.provisional(steps.assemble);
