@@ -4,7 +4,7 @@ use minijinja::ErrorKind;
 use minijinja::value::Value;
 
 use super::{Renderer, TIMESTAMP};
-use crate::manifest::{Attribute, Diagnostic, Location, Template};
+use crate::manifest::{Attribute, Diagnostic, Location, Template, nearest};
 use crate::matrix::pattern::ParseError;
 
 impl Renderer<'_> {
@@ -238,7 +238,5 @@ pub(in crate::matrix) fn did_you_mean<'a>(
     written: &str,
     known: impl IntoIterator<Item = &'a str>,
 ) -> Option<String> {
-    let near = known.into_iter().map(|name| (strsim::damerau_levenshtein(name, written), name));
-    let best = near.filter(|(distance, _)| *distance <= 2).min()?;
-    Some(format!("did you mean `{}`?", best.1))
+    nearest(written, known).map(|name| format!("did you mean `{name}`?"))
 }
