@@ -11,6 +11,7 @@ mod durations;
 mod estimate;
 mod ingredients;
 mod key;
+mod named;
 mod reason;
 mod schedule;
 mod step;
@@ -26,6 +27,7 @@ pub use durations::{Durations, Group, Measure, Measured, Wanted, delivery_name, 
 pub use estimate::{Estimate, PathStep};
 pub use ingredients::{Ingredients, Input, InputKind, LayerIngredient, SetupIngredient};
 pub use key::{KEY_VERSION, abi_result, check_result};
+pub(crate) use named::named;
 pub use reason::{CellView, Reason, ReasonCode, Status, TagView, differences, layer_differences};
 pub use schedule::{Limits, Schedule};
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};
