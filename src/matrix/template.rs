@@ -201,7 +201,7 @@ impl<'m> Renderer<'m> {
     }
 
     /// Renders a template that may mention the time of the run, which is outside every key; see
-    /// [`super::fill_timestamp`].
+    /// [`super::stamp::fill_timestamp`].
     pub fn render_stamped(&mut self, template: &'m Template, point: &Point) -> Result<Arc<str>, Failed> {
         if !self.compile(template, false).names.iter().any(|name| name == TIMESTAMP) {
             return self.render(template, point, &[]);

@@ -14,7 +14,7 @@ use crate::matrix::{
 use crate::oci::{Digest, Hasher, Platform, Reference};
 
 /// Changes when the making of layers changes their bytes: part of every key.
-pub const KEY_VERSION: u32 = 1;
+pub(super) const KEY_VERSION: u32 = 1;
 
 /// Changes when the built-in check `abi` judges otherwise: part of its keys.
 pub(super) const ABI_VERSION: u32 = 1;

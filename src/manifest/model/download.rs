@@ -1,6 +1,6 @@
 //! Tools and downloads.
 
-use crate::manifest::{Chmod, Discovery, Located, Location, Owner, Template};
+use crate::manifest::{Chmod, Discovery, Located, Owner, Template};
 use crate::oci::Digest;
 
 /// `[tools.NAME]`: a versioned download.
@@ -20,8 +20,6 @@ pub struct Tool {
 /// A download: mirrors in order of preference, one judge (sha256), one place.
 #[derive(Debug, Clone)]
 pub struct Download {
-    /// Where it stands.
-    pub at: Location,
     /// The mirrors, tried in order; at least one. `{{ version }}`, `{{ arch }}` and `{{ os }}` are defined.
     pub urls: Vec<Template>,
     /// 64 hexadecimal digits (with or without `sha256:`) of what is downloaded.

@@ -1,12 +1,10 @@
 //! Rules on cells.
 
-use crate::manifest::{Condition, Located, Location, Template};
+use crate::manifest::{Condition, Located, Template};
 
 /// `[[rules]]`: what is said of cells for which a condition is true.
 #[derive(Debug, Clone)]
 pub struct Rule {
-    /// Where it stands.
-    pub at: Location,
     /// The images it is about; they exist. `None`: all that have the axes it mentions.
     pub images: Option<Vec<Located<String>>>,
     /// Of which cells it speaks: those where this is true.
