@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::oci::Digest;
-use crate::plan::{Class, Reason, StepId};
+use crate::plan::{Class, Reason, StepId, named};
 
 /// Something happened. Events of one step come in order: started, lines and bytes, finished.
 #[derive(Debug, Clone)]
@@ -97,32 +97,20 @@ pub enum Direction {
     Fetched,
 }
 
-/// How a step ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Outcome {
-    /// It did its work.
-    Succeeded,
-    /// Its result was known.
-    Reused,
-    /// It failed.
-    Failed,
-    /// Something it needs failed.
-    Skipped,
-    /// It was interrupted, or not started because of an interruption.
-    Cancelled,
-}
-
-impl Outcome {
-    /// Its name in documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Succeeded => "succeeded",
-            Self::Reused => "reused",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-            Self::Cancelled => "cancelled",
-        }
+named! {
+    /// How a step ended.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    pub enum Outcome {
+        /// It did its work.
+        Succeeded = "succeeded",
+        /// Its result was known.
+        Reused = "reused",
+        /// It failed.
+        Failed = "failed",
+        /// Something it needs failed.
+        Skipped = "skipped",
+        /// It was interrupted, or not started because of an interruption.
+        Cancelled = "cancelled",
     }
 }
 
@@ -141,29 +129,18 @@ pub struct Failure {
     pub log: Option<String>,
 }
 
-/// How a cell ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum CellOutcome {
-    /// Its image is new where it was sent.
-    Built,
-    /// Everything was there already.
-    Current,
-    /// One of its steps failed.
-    Failed,
-    /// It was not finished because of an interruption or `--fail-fast`.
-    Skipped,
-}
-
-impl CellOutcome {
-    /// Its name in documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Built => "built",
-            Self::Current => "current",
-            Self::Failed => "failed",
-            Self::Skipped => "skipped",
-        }
+named! {
+    /// How a cell ended.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+    pub enum CellOutcome {
+        /// Its image is new where it was sent.
+        Built = "built",
+        /// Everything was there already.
+        Current = "current",
+        /// One of its steps failed.
+        Failed = "failed",
+        /// It was not finished because of an interruption or `--fail-fast`.
+        Skipped = "skipped",
     }
 }
 

@@ -12,6 +12,7 @@ use super::world::{interruptible, registry, runtime};
 use crate::delegate::{
     ApiCredential, DelegateError, Latest, Manager, Override, Rendering, Scope, Target, patch, render,
 };
+use crate::manifest::nearest;
 use crate::oci::Reference;
 use crate::registry::{Credentials, HttpRegistry, Registry, RegistryOptions, Secret};
 
@@ -318,8 +319,9 @@ fn resolved(arguments: &ProjectArguments, text: &str) -> Result<(Reference, Refe
         (None, None) => {
             let cells =
                 project.iter().flat_map(|project| &project.matrix.cells).map(|cell| cell.name.as_str());
-            let nearest = cells.min_by_key(|name| strsim::damerau_levenshtein(name, text));
-            let hint = nearest.map(|name| format!("\n  help: did you mean `{name}`?")).unwrap_or_default();
+            let hint = nearest(text, cells)
+                .map(|name| format!("\n  help: did you mean `{name}`?"))
+                .unwrap_or_default();
             return Err(Exit::Usage(format!("error: there is no cell `{text}`{hint}")));
         }
     };

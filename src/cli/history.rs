@@ -3,6 +3,7 @@
 use super::exit::{Exit, print};
 use super::prepared::store;
 use super::{BuildArguments, DocumentFormat, ProjectArguments};
+use crate::manifest::nearest;
 use crate::report::{self, RunDocument};
 use crate::store::{CellChange, Store, StoreError};
 
@@ -93,13 +94,9 @@ fn matcher(pattern: &str) -> Result<globset::GlobMatcher, Exit> {
 fn unknown(store: &Store, name: &str, cells: &[(String, String)]) -> Result<Exit, StoreError> {
     let runs = store.runs(u32::MAX)?;
     let names = cells.iter().flat_map(|(cell, image)| [cell.as_str(), image.as_str()]);
-    let nearest = names
-        .chain(runs.iter().map(|run| run.id.as_str()))
-        .map(|known| (strsim::damerau_levenshtein(known, name), known))
-        .filter(|(distance, known)| *distance <= known.len().max(6) / 3)
-        .min();
-    let help = match nearest {
-        Some((_, nearest)) => format!("did you mean `{nearest}`?"),
+    let known = names.chain(runs.iter().map(|run| run.id.as_str()));
+    let help = match nearest(name, known) {
+        Some(nearest) => format!("did you mean `{nearest}`?"),
         None => "`railyard history` lists runs; cells are named as in `railyard plan`".to_owned(),
     };
     Ok(Exit::Usage(format!("error: the history has neither a run nor a cell `{name}`\n  help: {help}")))

@@ -6,6 +6,7 @@
 use clap::{Arg, ArgAction, Command};
 
 use super::exit::{Exit, say};
+use crate::manifest::nearest;
 
 /// What every setting begins with.
 const PREFIX: &str = "PLUGIN_";
@@ -94,9 +95,8 @@ fn option<'o>(options: &[&'o Arg], name: &str) -> Option<&'o Arg> {
 
 fn unknown(options: &[&Arg], name: &str) -> String {
     let names: Vec<String> = options.iter().map(|option| setting_of(option)).collect();
-    let near = names.iter().map(|known| (strsim::damerau_levenshtein(known, name), known));
-    let help = match near.filter(|(distance, _)| *distance <= 2).min() {
-        Some((_, known)) => format!("did you mean `{PREFIX}{known}`?"),
+    let help = match nearest(name, names.iter().map(String::as_str)) {
+        Some(known) => format!("did you mean `{PREFIX}{known}`?"),
         None => "settings are the options of the command: `--fail-fast` is `PLUGIN_FAIL_FAST`".to_owned(),
     };
     format!("warning: the setting `{PREFIX}{name}` is not known and was passed over\n  help: {help}")

@@ -3,6 +3,7 @@
 use super::exit::{Exit, print};
 use super::prepared::{Preparation, Prepared, prepare};
 use super::{DocumentFormat, ProjectArguments};
+use crate::manifest::nearest;
 use crate::plan::{Ingredients, Status};
 use crate::report::{self, CellExplained, LayerExplained, StatusCell, StatusDocument};
 use crate::store::Record;
@@ -69,8 +70,8 @@ pub fn explain(
     });
     let Some(steps) = found else {
         let names = planned().map(|steps| matrix.cells[steps.cell.0].name.as_str());
-        let nearest = names.min_by_key(|name| strsim::damerau_levenshtein(name, cell));
-        let hint = nearest.map(|name| format!("\n  help: did you mean `{name}`?")).unwrap_or_default();
+        let hint =
+            nearest(cell, names).map(|name| format!("\n  help: did you mean `{name}`?")).unwrap_or_default();
         return Err(Exit::Usage(format!("error: there is no cell `{cell}`{hint}")));
     };
     let ingredients = Ingredients::of(matrix, &prepared.plan, &prepared.inputs(), steps);

@@ -23,7 +23,6 @@ pub use harness::{HarnessSettings, harness_pipeline};
 pub use jobs::{Jobs, JobsError, Sources, jobs};
 pub use needs::bases_with_users;
 pub use stages::Inputs;
-pub use yaml::{Node, is_harness_identifier};
 
 /// A file to write.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -120,7 +120,7 @@ fn scalar(text: &str) -> String {
 }
 
 /// Whether Harness takes it as an identifier.
-pub fn is_harness_identifier(text: &str) -> bool {
+pub(super) fn is_harness_identifier(text: &str) -> bool {
     text.len() <= 128
         && text.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')

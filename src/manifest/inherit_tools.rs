@@ -122,7 +122,6 @@ fn finish(whole: RawTool, lenient: bool, problems: &mut Diagnostics) -> Tool {
         version: whole.version,
         discovery: whole.discovery,
         download: Download {
-            at: whole.at,
             urls: whole.urls,
             sha256: whole.sha256,
             path: whole.path.unwrap_or_else(|| Template { text: String::new(), at: whole.name.at }),

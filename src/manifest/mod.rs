@@ -27,6 +27,7 @@ pub use codes::CODES;
 pub use diagnostic::{Diagnostic, Diagnostics, Label};
 pub use location::{FileId, Located, Location, Sources};
 pub use model::*;
+pub use nearest::nearest;
 pub use parse::{imports, parse};
 pub use render::{render, render_plain};
 pub use resolve::{FoundVersion, FoundVersions, axis_key, tool_key};

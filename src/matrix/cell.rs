@@ -7,9 +7,7 @@ use serde::Serialize;
 
 use super::recipe::ConcreteDockerfile;
 use super::stamp::StampedTag;
-use crate::manifest::{
-    ArchiveFormat, Chmod, ExistingTags, FileKind, Location, Owner, SizeBudget, StepLimits,
-};
+use crate::manifest::{ArchiveFormat, Chmod, ExistingTags, FileKind, Owner, SizeBudget, StepLimits};
 use crate::oci::{Digest, Platform, Reference, RepositoryName};
 
 /// Everything to build, rendered.
@@ -85,26 +83,12 @@ pub struct Cell {
     pub abi: bool,
     /// What later steps of a pipeline are told, see [`fill_run`](super::fill_run); part of no key.
     pub outputs: Vec<Output>,
-    /// Where its image is defined.
-    pub at: Location,
 }
 
 impl Cell {
     /// Its references, those with a time in them as they are shown to people.
     pub fn shown_references(&self) -> impl Iterator<Item = Reference> + '_ {
         self.references.iter().cloned().chain(self.stamped.iter().map(StampedTag::shown))
-    }
-
-    /// The repositories that it is pushed to, each once, in order of its tags.
-    pub fn repositories(&self) -> Vec<RepositoryName> {
-        let mut repositories: Vec<RepositoryName> = Vec::new();
-        let names = self.references.iter().map(|reference| &reference.name);
-        for name in names.chain(self.stamped.iter().map(|tag| &tag.repository)) {
-            if !repositories.contains(name) {
-                repositories.push(name.clone());
-            }
-        }
-        repositories
     }
 }
 

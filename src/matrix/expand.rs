@@ -273,7 +273,6 @@ impl<'m> Expansion<'m> {
             max_age: image.max_age,
             abi: image.checks.iter().any(|check| check.value == ABI_CHECK),
             outputs: outputs?,
-            at: image.id.at,
         })
     }
 }

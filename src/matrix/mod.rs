@@ -25,4 +25,4 @@ pub use outputs::{fill_run, wants_revision};
 pub use query::{Listing, Query, queries, subject};
 pub use recipe::{ConcreteDockerfile, DockerfileSpec, NetworkName, Recipe};
 pub use select::{Selection, SelectionError};
-pub use stamp::{StampedTag, fill_timestamp, mentions_timestamp};
+pub use stamp::StampedTag;

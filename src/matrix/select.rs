@@ -3,6 +3,7 @@
 use globset::{Glob, GlobMatcher};
 
 use super::Matrix;
+use crate::manifest::nearest;
 
 /// A choice of cells: any of the alternatives, each of which is a list of conditions.
 #[derive(Debug, Clone, Default)]
@@ -93,11 +94,6 @@ fn known(matrix: &Matrix, key: &str) -> Result<(), SelectionError> {
     if names.contains(&key) {
         return Ok(());
     }
-    let nearest = names
-        .into_iter()
-        .map(|n| (strsim::damerau_levenshtein(n, key), n))
-        .filter(|(distance, _)| *distance <= 2)
-        .min()
-        .map(|(_, n)| n.to_owned());
+    let nearest = nearest(key, names).map(str::to_owned);
     Err(SelectionError::Unknown { key: key.to_owned(), nearest })
 }

@@ -28,12 +28,12 @@ impl Object for Timestamp {
 }
 
 /// Whether a rendered text has the time of the run in it.
-pub fn mentions_timestamp(text: &str) -> bool {
+pub(super) fn mentions_timestamp(text: &str) -> bool {
     text.contains(STAMP)
 }
 
 /// Puts a time, `YYYYMMDDHHMMSS` in UTC, where a rendered text has `{{ timestamp }}`.
-pub fn fill_timestamp(text: &str, timestamp: &str) -> String {
+pub(super) fn fill_timestamp(text: &str, timestamp: &str) -> String {
     text.replace(STAMP, timestamp)
 }
 

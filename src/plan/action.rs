@@ -125,7 +125,7 @@ pub fn longest_path(plan: &Plan, lengths: &[u64]) -> Vec<StepId> {
 
 /// For each step to run the microseconds of the longest path of such steps from it to the end: as
 /// measured before, else nominal.
-pub fn priorities(plan: &Plan, actions: &Actions, durations: &Durations) -> Vec<u64> {
+pub(super) fn priorities(plan: &Plan, actions: &Actions, durations: &Durations) -> Vec<u64> {
     let nominal = |id| nominal(plan.step(id)) * 1_000_000;
     let weight = |id| durations.of(id).map_or_else(|| nominal(id), |m| m.micros.max(1));
     lengths(plan, |id| actions.of(id) == Action::Run, weight)

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{Action, Actions, critical_path};
 use super::estimate::Estimate;
+use super::named::named;
 use super::reason::{CellView, Reason, Status, TagView};
 use super::step::{Class, Plan, Step, StepId, StepKind};
 use crate::matrix::Matrix;
@@ -58,26 +59,16 @@ pub struct InputsDocument {
     pub created: Option<String>,
 }
 
-/// What happens to a mirrored image.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MirrorAction {
-    /// It is copied.
-    Copy,
-    /// The target has it.
-    Current,
-    /// It could not be told.
-    Unknown,
-}
-
-impl MirrorAction {
-    /// Its name in documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Copy => "copy",
-            Self::Current => "current",
-            Self::Unknown => "unknown",
-        }
+named! {
+    /// What happens to a mirrored image.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+    pub enum MirrorAction {
+        /// It is copied.
+        Copy = "copy",
+        /// The target has it.
+        Current = "current",
+        /// It could not be told.
+        Unknown = "unknown",
     }
 }
 

@@ -143,7 +143,7 @@ pub fn step_name<'m>(matrix: &'m Matrix, kind: &StepKind) -> &'m str {
 }
 
 /// The command that a step runs in a container.
-pub fn step_command<'m>(matrix: &'m Matrix, kind: &StepKind) -> Option<&'m ConcreteCommand> {
+pub(super) fn step_command<'m>(matrix: &'m Matrix, kind: &StepKind) -> Option<&'m ConcreteCommand> {
     match kind {
         StepKind::Artifact(layer) => match &matrix.layers[layer.0].content {
             ConcreteContent::Run(run) => Some(&run.command),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::builder::{Inputs, copied_text, files_text, read_text};
+use super::builder::Inputs;
 use super::key::{self, Identity, Key};
 use super::step::{CellSteps, Plan};
 use crate::matrix::{ConcreteContent, ConcretePart, ConfigSpec, DockerfileId, Matrix, NetworkName, Source};
@@ -134,13 +134,13 @@ struct View<'a> {
 impl View<'_> {
     fn layer(&self, content: &ConcreteContent) -> (Digest, Vec<Input>) {
         let mut key = Key::new("definition", &self.matrix.platform);
-        let blank = Identity { text: String::new(), provisional: false };
+        let blank = Identity::fixed("");
         let mut inputs = Vec::new();
         match content {
             ConcreteContent::Run(run) => {
                 key::run(&mut key, run, &blank);
                 key.list(run.reads.iter().map(String::as_str));
-                inputs.extend(self.source(&run.image, read_text(self.inputs.lock, run)));
+                inputs.extend(self.source(&run.image, key::read_text(self.inputs.lock, run)));
             }
             ConcreteContent::Parts(parts) => {
                 for part in parts {
@@ -172,12 +172,11 @@ impl View<'_> {
                     Source::Cell(cell) => self.plan.cells[cell.0].as_ref(),
                     _ => None,
                 };
-                let files = files.map(|steps| files_text(&self.plan.graph, steps));
-                self.source(&copy.from, files.or_else(|| copied_text(self.inputs.lock, copy)))
+                let files = files.map(|steps| key::files_text(&self.plan.graph, steps));
+                self.source(&copy.from, files.or_else(|| key::copied_text(self.inputs.lock, copy)))
             }
             ConcretePart::Download(download) => {
-                let locked = self.inputs.lock.downloads.get(&download.urls[0]).map(|d| d.sha256);
-                let digest = download.sha256.or(locked);
+                let digest = key::download_digest(self.inputs.lock, download);
                 let identity = digest.map_or_else(|| download.urls[0].clone(), |d| d.to_string());
                 Some(Input {
                     kind: InputKind::Download,
@@ -208,8 +207,8 @@ impl View<'_> {
         let (kind, name, digest) = match source {
             Source::Scratch => return None,
             Source::Reference(reference) => {
-                let locked = self.inputs.lock.images.get(reference).map(|image| image.digest);
-                (InputKind::Image, reference.to_string(), locked.or(reference.digest))
+                let digest = key::image_digest(self.inputs.lock, reference);
+                (InputKind::Image, reference.to_string(), digest)
             }
             Source::Layout(directory) => {
                 (InputKind::Layout, format!("oci:{directory}"), self.inputs.layouts.get(directory).copied())

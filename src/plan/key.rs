@@ -1,14 +1,20 @@
 //! Content keys: what decides the bytes of a step, hashed.
 
+use std::fmt::Write as _;
+
+use petgraph::graph::{DiGraph, NodeIndex};
+
+use super::step::{CellSteps, Step};
+use crate::lock::Lock;
 use crate::manifest::{Chmod, FileKind, Network};
 use crate::matrix::{
-    ArchiveName, ConcreteCheck, ConcreteCommand, ConcreteDownload, ConcreteFileCheck, ConcretePart,
-    ConcreteRun, ConfigSpec, DockerfileSpec, NetworkName, Recipe,
+    ArchiveName, ConcreteCheck, ConcreteCommand, ConcreteCopy, ConcreteDownload, ConcreteFileCheck,
+    ConcretePart, ConcreteRun, ConfigSpec, DockerfileSpec, NetworkName, Recipe, Source,
 };
-use crate::oci::{Digest, Hasher, Platform};
+use crate::oci::{Digest, Hasher, Platform, Reference};
 
 /// Changes when the making of layers changes their bytes: part of every key.
-pub const KEY_VERSION: u32 = 1;
+pub(super) const KEY_VERSION: u32 = 1;
 
 /// Changes when the built-in check `abi` judges otherwise: part of its keys.
 pub(super) const ABI_VERSION: u32 = 1;
@@ -71,6 +77,60 @@ pub(super) struct Identity {
     pub text: String,
     /// Not pinned: the identity is only a name.
     pub provisional: bool,
+}
+
+impl Identity {
+    /// What has a digest is its digest; what has none yet is only a name.
+    pub fn new(digest: Option<Digest>, name: impl FnOnce() -> String) -> Self {
+        match digest {
+            Some(digest) => Self { text: digest.to_string(), provisional: false },
+            None => Self { text: name(), provisional: true },
+        }
+    }
+
+    /// What is identified by a text for good.
+    pub fn fixed(text: impl Into<String>) -> Self {
+        Self { text: text.into(), provisional: false }
+    }
+}
+
+/// Digest of an image in a registry: the lock's, else its own.
+pub(super) fn image_digest(lock: &Lock, reference: &Reference) -> Option<Digest> {
+    lock.images.get(reference).map(|image| image.digest).or(reference.digest)
+}
+
+/// sha256 of a download: the manifest's, else the lock's.
+pub(super) fn download_digest(lock: &Lock, download: &ConcreteDownload) -> Option<Digest> {
+    download.sha256.or_else(|| lock.downloads.get(&download.urls[0]).map(|locked| locked.sha256))
+}
+
+/// What is copied out of an image, where the lock has the digests of all of it.
+pub(super) fn copied_text(lock: &Lock, copy: &ConcreteCopy) -> Option<String> {
+    let Source::Reference(reference) = &copy.from else { return None };
+    let image = lock.images.get(reference)?;
+    let mut text = String::from("copies");
+    for path in &copy.paths {
+        let _ = write!(text, ";{path}={}", image.copies.get(path)?);
+    }
+    Some(text)
+}
+
+/// The files of a cell's image, whatever its configuration: what lies on top decides all beneath.
+pub(super) fn files_text(graph: &DiGraph<Step, ()>, steps: &CellSteps) -> String {
+    let top = steps.places.last().or(steps.setup.last());
+    let key = top.map_or(steps.build_id, |step| graph[NodeIndex::from(*step)].key);
+    format!("files:{key}")
+}
+
+/// What a run reads of its builder, where it says so and the lock has the digests of all of it.
+pub(super) fn read_text(lock: &Lock, run: &ConcreteRun) -> Option<String> {
+    let Source::Reference(reference) = &run.image else { return None };
+    let image = lock.images.get(reference).filter(|_| !run.reads.is_empty())?;
+    let mut text = format!("reads:{}", image.environment?);
+    for path in &run.reads {
+        let _ = write!(text, ";{path}={}", image.trees.get(path)?);
+    }
+    Some(text)
 }
 
 /// A part of a layer; `identity` is the copied image's or the download's.

@@ -11,21 +11,23 @@ mod durations;
 mod estimate;
 mod ingredients;
 mod key;
+mod named;
 mod reason;
 mod schedule;
 mod step;
 
-pub use action::{Action, Actions, Anew, Known, critical_path, priorities};
+pub use action::{Action, Actions, Anew, Known, critical_path};
 pub use builder::{Inputs, local_name, plan};
 pub use document::{
     CellDocument, InputsDocument, MirrorAction, MirrorDocument, PLAN_SCHEMA, PlanDocument, StepDocument,
     Totals, UNRECORDED, View, WhatIf,
 };
 pub use drift::{Planned, PlannedError};
-pub use durations::{Durations, Group, Measure, Measured, Wanted, delivery_name, step_command, step_name};
+pub use durations::{Durations, Group, Measure, Measured, Wanted, delivery_name, step_name};
 pub use estimate::{Estimate, PathStep};
 pub use ingredients::{Ingredients, Input, InputKind, LayerIngredient, SetupIngredient};
-pub use key::{KEY_VERSION, abi_result, check_result};
+pub use key::{abi_result, check_result};
+pub(crate) use named::named;
 pub use reason::{CellView, Reason, ReasonCode, Status, TagView, differences, layer_differences};
 pub use schedule::{Limits, Schedule};
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};

@@ -7,34 +7,23 @@ use serde::{Deserialize, Serialize};
 
 use super::action::Anew;
 use super::ingredients::{DOCKERFILE_FIELD, Ingredients, Input, InputKind, LayerIngredient};
+use super::named::named;
 use crate::oci::Digest;
 
-/// How a cell's image stands to its tags.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Status {
-    /// Every tag has the image that the manifest and the lock describe.
-    Current,
-    /// A tag has an earlier image.
-    Stale,
-    /// A tag is not there.
-    Missing,
-    /// A tag has an image that railyard did not make.
-    Foreign,
-    /// It is not pushed, and is not built.
-    Unbuilt,
-}
-
-impl Status {
-    /// Its name in documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Current => "current",
-            Self::Stale => "stale",
-            Self::Missing => "missing",
-            Self::Foreign => "foreign",
-            Self::Unbuilt => "unbuilt",
-        }
+named! {
+    /// How a cell's image stands to its tags.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    pub enum Status {
+        /// Every tag has the image that the manifest and the lock describe.
+        Current = "current",
+        /// A tag has an earlier image.
+        Stale = "stale",
+        /// A tag is not there.
+        Missing = "missing",
+        /// A tag has an image that railyard did not make.
+        Foreign = "foreign",
+        /// It is not pushed, and is not built.
+        Unbuilt = "unbuilt",
     }
 }
 
@@ -60,80 +49,52 @@ pub struct TagView {
     pub digest: Option<Digest>,
 }
 
-/// Kinds of reasons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReasonCode {
-    /// No image of it was ever seen.
-    NeverBuilt,
-    /// A value is new on an axis.
-    VersionAdded,
-    /// The base has another digest.
-    BaseMoved,
-    /// The manifest names another base.
-    BaseChanged,
-    /// A layer is defined otherwise.
-    LayerChanged,
-    /// A layer is new.
-    LayerAdded,
-    /// A layer is gone.
-    LayerRemoved,
-    /// An image that a layer is copied from, or runs in, has moved in what counts.
-    SourceMoved,
-    /// A download has another content or version.
-    ToolMoved,
-    /// A cell that this one builds on or copies from has changed.
-    UpstreamChanged,
-    /// A step on the base is defined otherwise.
-    SetupChanged,
-    /// The configuration is another.
-    ConfigChanged,
-    /// The Dockerfile, its context, arguments or target are others.
-    DockerfileChanged,
-    /// Railyard itself makes it otherwise now.
-    RailyardChanged,
-    /// A result is older than `max_age`.
-    TooOld,
-    /// Asked for by `--force`.
-    Forced,
-    /// A tag that had the image has another now.
-    TagMoved,
-    /// A tag must not move, and would: the build will be refused.
-    TagFixed,
-    /// A tag that was there is gone.
-    TagDeleted,
-    /// Its inputs are as they were, but no record of its layers is at hand.
-    Unrecorded,
-    /// Railyard did not make what the tag has.
-    Foreign,
-}
-
-impl ReasonCode {
-    /// Its name in documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::NeverBuilt => "never-built",
-            Self::VersionAdded => "version-added",
-            Self::BaseMoved => "base-moved",
-            Self::BaseChanged => "base-changed",
-            Self::LayerChanged => "layer-changed",
-            Self::LayerAdded => "layer-added",
-            Self::LayerRemoved => "layer-removed",
-            Self::SourceMoved => "source-moved",
-            Self::ToolMoved => "tool-moved",
-            Self::UpstreamChanged => "upstream-changed",
-            Self::SetupChanged => "setup-changed",
-            Self::ConfigChanged => "config-changed",
-            Self::DockerfileChanged => "dockerfile-changed",
-            Self::RailyardChanged => "railyard-changed",
-            Self::TooOld => "too-old",
-            Self::Forced => "forced",
-            Self::TagMoved => "tag-moved",
-            Self::TagFixed => "tag-fixed",
-            Self::TagDeleted => "tag-deleted",
-            Self::Unrecorded => "unrecorded",
-            Self::Foreign => "foreign",
-        }
+named! {
+    /// Kinds of reasons.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+    pub enum ReasonCode {
+        /// No image of it was ever seen.
+        NeverBuilt = "never-built",
+        /// A value is new on an axis.
+        VersionAdded = "version-added",
+        /// The base has another digest.
+        BaseMoved = "base-moved",
+        /// The manifest names another base.
+        BaseChanged = "base-changed",
+        /// A layer is defined otherwise.
+        LayerChanged = "layer-changed",
+        /// A layer is new.
+        LayerAdded = "layer-added",
+        /// A layer is gone.
+        LayerRemoved = "layer-removed",
+        /// An image that a layer is copied from, or runs in, has moved in what counts.
+        SourceMoved = "source-moved",
+        /// A download has another content or version.
+        ToolMoved = "tool-moved",
+        /// A cell that this one builds on or copies from has changed.
+        UpstreamChanged = "upstream-changed",
+        /// A step on the base is defined otherwise.
+        SetupChanged = "setup-changed",
+        /// The configuration is another.
+        ConfigChanged = "config-changed",
+        /// The Dockerfile, its context, arguments or target are others.
+        DockerfileChanged = "dockerfile-changed",
+        /// Railyard itself makes it otherwise now.
+        RailyardChanged = "railyard-changed",
+        /// A result is older than `max_age`.
+        TooOld = "too-old",
+        /// Asked for by `--force`.
+        Forced = "forced",
+        /// A tag that had the image has another now.
+        TagMoved = "tag-moved",
+        /// A tag must not move, and would: the build will be refused.
+        TagFixed = "tag-fixed",
+        /// A tag that was there is gone.
+        TagDeleted = "tag-deleted",
+        /// Its inputs are as they were, but no record of its layers is at hand.
+        Unrecorded = "unrecorded",
+        /// Railyard did not make what the tag has.
+        Foreign = "foreign",
     }
 }
 

@@ -3,6 +3,7 @@
 use petgraph::graph::{DiGraph, NodeIndex};
 use serde::Serialize;
 
+use super::named::named;
 use crate::matrix::{CellId, DockerfileId, LayerId};
 use crate::oci::{Digest, Reference};
 
@@ -22,26 +23,16 @@ impl From<StepId> for NodeIndex {
     }
 }
 
-/// Which limit a step counts against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Class {
-    /// Runs a container.
-    Container,
-    /// Talks to a registry or another server.
-    Transfer,
-    /// Works in process.
-    Cpu,
-}
-
-impl Class {
-    /// Its name in documents.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Container => "container",
-            Self::Transfer => "transfer",
-            Self::Cpu => "cpu",
-        }
+named! {
+    /// Which limit a step counts against.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+    pub enum Class {
+        /// Runs a container.
+        Container = "container",
+        /// Talks to a registry or another server.
+        Transfer = "transfer",
+        /// Works in process.
+        Cpu = "cpu",
     }
 }
 

@@ -120,30 +120,7 @@ mod tests {
     /// The script has a sentence for every kind of reason.
     #[test]
     fn every_reason_is_in_words() {
-        use crate::plan::ReasonCode::*;
-        let codes = [
-            NeverBuilt,
-            VersionAdded,
-            BaseMoved,
-            BaseChanged,
-            LayerChanged,
-            LayerAdded,
-            LayerRemoved,
-            SourceMoved,
-            ToolMoved,
-            UpstreamChanged,
-            SetupChanged,
-            ConfigChanged,
-            RailyardChanged,
-            TooOld,
-            Forced,
-            TagMoved,
-            TagFixed,
-            TagDeleted,
-            Unrecorded,
-            Foreign,
-        ];
-        for code in codes {
+        for code in crate::plan::ReasonCode::ALL {
             assert!(SCRIPT.contains(&format!("\n  \"{}\": \"", code.name())), "{}", code.name());
         }
     }

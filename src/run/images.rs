@@ -21,14 +21,10 @@ use crate::store::Store;
 /// An image whose documents are known.
 #[derive(Debug, Clone)]
 pub struct ResolvedImage {
-    /// Where it is from.
-    pub source: UsedSource,
     /// Digest of its platform's manifest.
     pub digest: Digest,
     /// Its configuration.
     pub config: ImageConfig,
-    /// Digest of the configuration.
-    pub config_digest: Digest,
     /// Its layer blobs, lowest first.
     pub layers: Vec<Descriptor>,
 }
@@ -277,13 +273,7 @@ fn image(
             parsed.rootfs.diff_ids.len()
         )));
     }
-    Ok(ResolvedImage {
-        source: source.clone(),
-        digest,
-        config: parsed,
-        config_digest: manifest.config.digest,
-        layers: manifest.layers.clone(),
-    })
+    Ok(ResolvedImage { digest, config: parsed, layers: manifest.layers.clone() })
 }
 
 fn is_index(media_type: &str, bytes: &[u8]) -> bool {

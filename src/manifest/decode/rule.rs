@@ -14,5 +14,5 @@ pub(super) fn rule(fields: &Fields<'_>) -> Option<Rule> {
         _ => None,
     });
     let message = fields.template("message", values::anything);
-    Some(Rule { at: fields.at(), images, when: when?, level: level?, message: message? })
+    Some(Rule { images, when: when?, level: level?, message: message? })
 }

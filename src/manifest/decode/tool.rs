@@ -71,7 +71,6 @@ pub(super) fn download(fields: &Fields<'_>) -> Download {
     }
     let extract = fields.table("extract", &grammar::EXTRACT).map(|table| extract(&table, &urls));
     Download {
-        at: fields.at(),
         urls,
         sha256: fields.template("sha256", values::sha256),
         path: fields.needed("path", values::path),
