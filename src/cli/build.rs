@@ -11,7 +11,7 @@ use super::exit::{Exit, print, say};
 use super::load::{Loaded, Project, open, warn, write_lock};
 use super::settings::{cpus, created, secrets};
 use super::world::{LockUse, World, complete_lock, freshness, interruptible, runtime, world};
-use super::{BuildArguments, Progress, ProjectArguments, mirrors, pipeline, versions};
+use super::{BuildArguments, Progress, ProjectArguments, mirrors, needed, pipeline, versions};
 use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
 use crate::mirror::{MirrorImage, MirrorReport, MirrorSettings};
@@ -19,7 +19,7 @@ use crate::oci::{Digest, Reference};
 use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Plan, Planned, Wanted, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
-    Behaviour, External, Knowledge, Recorder, RunEnd, Services, Settings, StepError, Worker, dispatch,
+    Behaviour, Cache, External, Knowledge, Recorder, RunEnd, Services, Settings, StepError, Worker, dispatch,
     measured, publish_lock, write_docker_archive, write_layout,
 };
 use crate::store::{ImageRecord, RunRow, StoreError};
@@ -110,15 +110,18 @@ async fn build_async(
         refuse_drift(planned, &project, &plan, &layouts, created.as_deref(), &mirrored)?;
     }
     let matrix = Arc::new(project.matrix.clone());
-    let cache = || world.cache(&project).filter(|_| !build.no_cache);
     let freshness = freshness(&project, &build.force, !build.locked)?;
+    let shared = world.cache(&project).filter(|_| !build.no_cache);
+    // Where its credential is missing all that is missing is told below.
+    let readable = |cache: &&Cache| needed::readable(&project, cache.repository());
     let knowledge = if build.no_reuse {
         Knowledge::default()
     } else {
-        world.look_up(&project, &plan, cache().as_ref(), &freshness).await?
+        world.look_up(&project, &plan, shared.as_ref().filter(readable), &freshness).await?
     };
     let Knowledge { known, records, anew } = knowledge;
     let actions = Actions::decide(&plan, &known);
+    needed::demand(&project, &plan, &actions, &mirrored, shared.is_some())?;
     let found = measured(&world.store, &matrix.project, &Wanted::of(&matrix, &plan, &actions))
         .map_err(|e| Exit::Environment(format!("error: {e}")))?;
     let durations = Durations::new(&matrix, &plan, &actions, &found);
@@ -165,7 +168,7 @@ async fn build_async(
         images: world.images.clone(),
         blobs: world.blobs.clone(),
         downloads: world.downloads.clone(),
-        cache: cache(),
+        cache: shared,
         provenances: Arc::new(world.provenances()),
     };
     let lock = Arc::new(project.lock.clone());

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::recipe::ConcreteDockerfile;
 use super::stamp::StampedTag;
 use crate::manifest::{
-    ArchiveFormat, Chmod, ExistingTags, FileKind, Location, Owner, SizeBudget, StepLimits,
+    ArchiveFormat, Chmod, ExistingTags, FileKind, Located, Location, Owner, SizeBudget, StepLimits,
 };
 use crate::oci::{Digest, Platform, Reference, RepositoryName};
 
@@ -290,7 +290,7 @@ pub struct ConcreteCommand {
     /// Cache directories.
     pub cache: Vec<String>,
     /// File under `/run/secrets` -> environment variable of railyard's.
-    pub secrets: Vec<(String, String)>,
+    pub secrets: Vec<(String, Located<String>)>,
     /// Limits, the project's defaults applied.
     pub limits: StepLimits,
 }

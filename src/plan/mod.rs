@@ -13,6 +13,7 @@ mod ingredients;
 mod key;
 mod reason;
 mod schedule;
+mod secrets;
 mod step;
 
 pub use action::{Action, Actions, Anew, Known, critical_path, priorities};
@@ -28,4 +29,5 @@ pub use ingredients::{Ingredients, Input, InputKind, LayerIngredient, SetupIngre
 pub use key::{KEY_VERSION, abi_result, check_result};
 pub use reason::{CellView, Reason, ReasonCode, Status, TagView, differences, layer_differences};
 pub use schedule::{Limits, Schedule};
+pub use secrets::{NeededSecret, cells_behind, needed_secrets};
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};

@@ -297,9 +297,9 @@ impl Worker {
     ) -> Result<RunRequest, StepError> {
         let mut secrets = std::collections::BTreeMap::new();
         for (file, variable) in &command.secrets {
-            let value = self.settings.secrets.get(variable).ok_or_else(|| {
+            let value = self.settings.secrets.get(&variable.value).ok_or_else(|| {
                 StepError::new(format!("the secret `{file}` is not set"))
-                    .help(format!("set the environment variable `{variable}`"))
+                    .help(format!("set the environment variable `{}`", variable.value))
             })?;
             secrets.insert(file.clone(), value.clone());
         }
