@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -12,6 +13,7 @@ use super::load::{Loaded, Project, open, warn, write_lock};
 use super::settings::{cpus, created, secrets};
 use super::world::{LockUse, World, complete_lock, freshness, interruptible, runtime, world};
 use super::{BuildArguments, Progress, ProjectArguments, mirrors, needed, pipeline, versions};
+use crate::engine::Engine;
 use crate::event::{CellOutcome, Event};
 use crate::matrix::CellId;
 use crate::mirror::{MirrorImage, MirrorReport, MirrorSettings};
@@ -19,10 +21,10 @@ use crate::oci::{Digest, Reference};
 use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Plan, Planned, Wanted, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
-    Behaviour, Cache, External, Knowledge, Recorder, RunEnd, Services, Settings, StepError, Worker, dispatch,
-    measured, publish_lock, write_docker_archive, write_layout,
+    Behaviour, Cache, External, Knowledge, Recorder, RunEnd, Services, Settings, StepError, Swept, Worker,
+    dispatch, measured, publish_lock, sweep_leftovers, write_docker_archive, write_layout,
 };
-use crate::store::{ImageRecord, RunRow, StoreError};
+use crate::store::{ImageRecord, RunRow, Store, StoreError};
 
 /// Where `--output` writes.
 enum Output {
@@ -78,7 +80,7 @@ pub fn build(arguments: &ProjectArguments, build: &BuildArguments) -> Result<(),
     }
     let runtime = runtime()?;
     let result = runtime.block_on(build_async(arguments, build, loaded, &outputs, &reports));
-    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
 
@@ -94,6 +96,7 @@ async fn build_async(
     warn(&project);
     let planned = build.plan.as_deref().map(|path| planned(path, arguments, &mut project)).transpose()?;
     let world = world(arguments, &project.manifest)?;
+    let files = world.store.sweep_temporary();
     let limits = limits(&project, build.jobs);
     let usage = if build.locked { LockUse::Refuse } else { LockUse::Complete };
     interruptible(complete_lock(&mut project, &world, usage, limits.transfers)).await?;
@@ -147,6 +150,7 @@ async fn build_async(
     );
     let settings = Settings {
         run_id: run_id.clone(),
+        labels: world.store.run_labels(&run_id, recorder.is_guarded()),
         logs: world.store.root().join("logs").join(&run_id),
         timestamp: jiff::Timestamp::now().strftime("%Y%m%d%H%M%S").to_string(),
         created,
@@ -159,6 +163,9 @@ async fn build_async(
         anew: anew.iter().map(|(id, why)| (plan.step(*id).key, *why)).collect(),
     };
     let (sender, receiver) = mpsc::unbounded_channel();
+    let asks = pipeline::needs_engine(&plan, &actions);
+    let sweeping =
+        tokio::spawn(sweep(world.engine.clone(), world.store.clone(), asks, files, sender.clone()));
     let reporter = reporter(build.progress);
     let shown = std::thread::spawn(move || show(reporter, recorder, receiver));
     let services = Services {
@@ -183,6 +190,7 @@ async fn build_async(
         let _ = world.engine.sweep(&labels).await;
     }
     world.engine.settle().await;
+    finish_sweep(sweeping).await;
     let changed = record_outputs(&mut project, &worker);
     if changed && !build.locked {
         write_lock(&project.lock_path, &mut project.lock)?;
@@ -202,6 +210,35 @@ async fn build_async(
     }
     pipeline::hand_over(build, &matrix, &end.summary)?;
     conclude(build, outputs, reports, &end, &estimate)
+}
+
+/// How long a run that is over waits for the sweep of what others left.
+const SWEEP_REST: Duration = Duration::from_secs(10);
+
+/// Removes what killed runs left, beside the run, and says so.
+async fn sweep(
+    engine: Arc<dyn Engine>,
+    store: Arc<Store>,
+    asks: bool,
+    files: usize,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let now = jiff::Timestamp::now().as_second();
+    let now = Duration::from_secs(u64::try_from(now).unwrap_or_default());
+    // What cannot be swept is left to a later run; what is wrong with the engine the run itself tells.
+    let swept = if asks { sweep_leftovers(&*engine, &store, now).await } else { Ok(Swept::default()) };
+    let swept = Swept { files, ..swept.unwrap_or_default() };
+    if !swept.is_empty() {
+        let _ = events.send(Event::Notice(swept.to_string()));
+    }
+}
+
+async fn finish_sweep(mut sweeping: tokio::task::JoinHandle<()>) {
+    if tokio::time::timeout(SWEEP_REST, &mut sweeping).await.is_err() {
+        sweeping.abort();
+        // It holds a sender of events: the reporter ends when that is gone.
+        let _ = sweeping.await;
+    }
 }
 
 /// Copies the mirrored images, once the cells are done; what fails is a failure of the run.

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read};
 use std::path::Path;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
@@ -352,7 +353,9 @@ impl Worker {
         let path = archive.path().to_owned();
         let (store, config) = (self.store.clone(), image.config.digest);
         blocking(move || write_docker_archive(&store, &path, &[(image, Vec::new())])).await?;
-        Ok(self.engine.load(archive.path(), config).await?)
+        let id = self.engine.load(archive.path(), config).await?;
+        self.engine_answered.store(true, Ordering::Relaxed);
+        Ok(id)
     }
 
     /// Runs a setup step on its base and takes all that it changed.
