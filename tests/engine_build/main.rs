@@ -12,6 +12,7 @@ mod downloads;
 mod failures;
 mod history;
 mod interrupt;
+mod killed;
 mod knows;
 mod matrix;
 mod outputs;
