@@ -95,6 +95,7 @@ run = { image = "r.example/b:1", script = "y {{ n }}", keep = ["/y"], secrets = 
 [images.lower]
 base = "scratch"
 layers = ["made"]
+tags = ["l"]
 [images.upper]
 axes = ["n"]
 base = { image = "lower" }
@@ -131,17 +132,17 @@ tags = ["{{ n }}"]
 
     #[test]
     fn each_secret_has_its_place_and_the_cells_that_wait_for_it() {
-        let all = [row("A", 9, 1, &[0, 1, 2]), row("B", 11, 2, &[1, 2]), row("C", 18, 1, &[1, 2])];
+        let all = [row("A", 9, 1, &[0, 1, 2]), row("B", 11, 2, &[1, 2]), row("C", 19, 1, &[1, 2])];
         assert_eq!(needed([true; 3], &[]), all);
     }
 
     #[test]
     fn what_is_not_asked_for_or_known_needs_no_secret() {
         // Of an upstream only what the chosen cell needs, and not in its name.
-        let second = [row("A", 9, 1, &[2]), row("B", 11, 1, &[2]), row("C", 18, 1, &[2])];
+        let second = [row("A", 9, 1, &[2]), row("B", 11, 1, &[2]), row("C", 19, 1, &[2])];
         assert_eq!(needed([false, false, true], &[]), second);
         assert_eq!(needed([true, false, false], &[]), [row("A", 9, 1, &[0])]);
-        assert_eq!(needed([true; 3], &["artifact"]), [row("C", 18, 1, &[1, 2])]);
+        assert_eq!(needed([true; 3], &["artifact"]), [row("C", 19, 1, &[1, 2])]);
         assert_eq!(needed([true; 3], &["assemble"]), []);
     }
 }
