@@ -45,6 +45,15 @@ pub enum Event {
         /// The line without its end.
         line: String,
     },
+    /// A step failed for a fault that may pass, and is tried again.
+    StepRetried {
+        /// Which.
+        step: StepId,
+        /// After this pause.
+        pause: Duration,
+        /// Why it failed, without secrets.
+        why: String,
+    },
     /// Bytes moved.
     StepBytes {
         /// Which.

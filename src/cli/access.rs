@@ -54,8 +54,8 @@ fn creation(settings: &RegistrySettings, directory: &Path) -> Option<Creation> {
 fn source(access: &RegistryAccess, directory: &Path) -> CredentialSource {
     let text = |source: &AccessText| match source {
         AccessText::Literal(text) => TextSource::Literal(text.clone()),
-        AccessText::Environment(name) => TextSource::Environment(name.clone()),
-        AccessText::File(file) => TextSource::File(directory.join(file)),
+        AccessText::Environment(name) => TextSource::Environment(name.value.clone()),
+        AccessText::File(file) => TextSource::File(directory.join(&file.value)),
     };
     match access {
         RegistryAccess::Anonymous => CredentialSource::Anonymous,

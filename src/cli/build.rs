@@ -5,6 +5,7 @@ mod planned;
 
 use std::io::IsTerminal;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc;
 
@@ -14,15 +15,17 @@ use super::exit::{Exit, print, say};
 use super::load::{Loaded, Project, open, warn, write_lock};
 use super::settings::{cpus, created, secrets};
 use super::world::{LockUse, World, complete_lock, freshness, interruptible, runtime, world};
-use super::{BuildArguments, Progress, ProjectArguments, mirrors, pipeline, versions};
+use super::{BuildArguments, Progress, ProjectArguments, mirrors, needed, pipeline, versions};
+use crate::engine::Engine;
 use crate::event::Event;
 use crate::mirror::{MirrorImage, MirrorReport, MirrorSettings};
 use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Wanted, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
-    Behaviour, Knowledge, Recorder, RunEnd, Services, Settings, Worker, dispatch, measured, publish_lock,
+    Behaviour, Cache, Knowledge, Recorder, RunEnd, Services, Settings, Swept, Worker, dispatch, measured,
+    publish_lock, sweep_leftovers,
 };
-use crate::store::{RunRow, StoreError};
+use crate::store::{RunRow, Store, StoreError};
 
 /// How many steps may run at a time.
 pub fn limits(project: &Project, jobs: Option<usize>) -> Limits {
@@ -46,7 +49,7 @@ pub fn build(arguments: &ProjectArguments, build: &BuildArguments) -> Result<(),
     }
     let runtime = runtime()?;
     let result = runtime.block_on(build_async(arguments, build, loaded, &outputs, &reports));
-    runtime.shutdown_timeout(std::time::Duration::from_secs(5));
+    runtime.shutdown_timeout(Duration::from_secs(5));
     result
 }
 
@@ -62,6 +65,7 @@ async fn build_async(
     warn(&project);
     let planned = build.plan.as_deref().map(|path| planned(path, arguments, &mut project)).transpose()?;
     let world = world(arguments, &project.manifest)?;
+    let files = world.store.sweep_temporary();
     let limits = limits(&project, build.jobs);
     let usage = if build.locked { LockUse::Refuse } else { LockUse::Complete };
     interruptible(complete_lock(&mut project, &world, usage, limits.transfers)).await?;
@@ -78,15 +82,18 @@ async fn build_async(
         refuse_drift(planned, &project, &plan, &layouts, created.as_deref(), &mirrored)?;
     }
     let matrix = Arc::new(project.matrix.clone());
-    let cache = || world.cache(&project).filter(|_| !build.no_cache);
     let freshness = freshness(&project, &build.force, !build.locked)?;
+    let shared = world.cache(&project).filter(|_| !build.no_cache);
+    // Where its credential is missing all that is missing is told below.
+    let readable = |cache: &&Cache| needed::readable(&project, cache.repository());
     let knowledge = if build.no_reuse {
         Knowledge::default()
     } else {
-        world.look_up(&project, &plan, cache().as_ref(), &freshness).await?
+        world.look_up(&project, &plan, shared.as_ref().filter(readable), &freshness).await?
     };
     let Knowledge { known, records, anew } = knowledge;
     let actions = Actions::decide(&plan, &known);
+    needed::demand(&project, &plan, &actions, &mirrored, shared.is_some())?;
     let found = measured(&world.store, &matrix.project, &Wanted::of(&matrix, &plan, &actions))
         .map_err(|e| Exit::Environment(format!("error: {e}")))?;
     let durations = Durations::new(&matrix, &plan, &actions, &found);
@@ -112,6 +119,7 @@ async fn build_async(
     );
     let settings = Settings {
         run_id: run_id.clone(),
+        labels: world.store.run_labels(&run_id, recorder.is_guarded()),
         logs: world.store.root().join("logs").join(&run_id),
         timestamp: jiff::Timestamp::now().strftime("%Y%m%d%H%M%S").to_string(),
         created,
@@ -124,6 +132,9 @@ async fn build_async(
         anew: anew.iter().map(|(id, why)| (plan.step(*id).key, *why)).collect(),
     };
     let (sender, receiver) = mpsc::unbounded_channel();
+    let asks = pipeline::needs_engine(&plan, &actions);
+    let sweeping =
+        tokio::spawn(sweep(world.engine.clone(), world.store.clone(), asks, files, sender.clone()));
     let reporter = reporter(build.progress);
     let shown = std::thread::spawn(move || show(reporter, recorder, receiver));
     let services = Services {
@@ -133,7 +144,7 @@ async fn build_async(
         images: world.images.clone(),
         blobs: world.blobs.clone(),
         downloads: world.downloads.clone(),
-        cache: cache(),
+        cache: shared,
         provenances: Arc::new(world.provenances()),
     };
     let lock = Arc::new(project.lock.clone());
@@ -148,6 +159,7 @@ async fn build_async(
         let _ = world.engine.sweep(&labels).await;
     }
     world.engine.settle().await;
+    finish_sweep(sweeping).await;
     let changed = record_outputs(&mut project, &worker);
     if changed && !build.locked {
         write_lock(&project.lock_path, &mut project.lock)?;
@@ -167,6 +179,35 @@ async fn build_async(
     }
     pipeline::hand_over(build, &matrix, &end.summary)?;
     conclude(build, outputs, reports, &end, &estimate)
+}
+
+/// How long a run that is over waits for the sweep of what others left.
+const SWEEP_REST: Duration = Duration::from_secs(10);
+
+/// Removes what killed runs left, beside the run, and says so.
+async fn sweep(
+    engine: Arc<dyn Engine>,
+    store: Arc<Store>,
+    asks: bool,
+    files: usize,
+    events: mpsc::UnboundedSender<Event>,
+) {
+    let now = jiff::Timestamp::now().as_second();
+    let now = Duration::from_secs(u64::try_from(now).unwrap_or_default());
+    // What cannot be swept is left to a later run; what is wrong with the engine the run itself tells.
+    let swept = if asks { sweep_leftovers(&*engine, &store, now).await } else { Ok(Swept::default()) };
+    let swept = Swept { files, ..swept.unwrap_or_default() };
+    if !swept.is_empty() {
+        let _ = events.send(Event::Notice(swept.to_string()));
+    }
+}
+
+async fn finish_sweep(mut sweeping: tokio::task::JoinHandle<()>) {
+    if tokio::time::timeout(SWEEP_REST, &mut sweeping).await.is_err() {
+        sweeping.abort();
+        // It holds a sender of events: the reporter ends when that is gone.
+        let _ = sweeping.await;
+    }
 }
 
 /// Copies the mirrored images, once the cells are done; what fails is a failure of the run.

@@ -156,13 +156,18 @@ pub fn warn(project: &Project) {
         if cells.is_empty() {
             continue;
         }
-        let more = match cells.len().saturating_sub(NAMED) {
-            0 => String::new(),
-            more => format!(" and {more} more"),
-        };
-        let named = cells.iter().take(NAMED).copied().collect::<Vec<_>>().join(", ");
-        say(&format!("warning: {}\n  in {named}{more}", warning.text));
+        say(&format!("warning: {}\n  in {}", warning.text, named(cells.into_iter())));
     }
+}
+
+/// The first names, and how many more there are.
+pub fn named<'a>(names: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let more = match names.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let named = names.take(NAMED).collect::<Vec<_>>().join(", ");
+    format!("{named}{more}")
 }
 
 fn mistakes(sources: &Sources, found: &Diagnostics, plain: bool) -> Exit {
@@ -173,7 +178,8 @@ fn mistakes(sources: &Sources, found: &Diagnostics, plain: bool) -> Exit {
     Exit::Usage(format!("{}\n{count} in the manifest", shown(sources, found, plain)))
 }
 
-fn shown(sources: &Sources, found: &Diagnostics, plain: bool) -> String {
+/// Mistakes as text for people.
+pub fn shown(sources: &Sources, found: &Diagnostics, plain: bool) -> String {
     let text = if plain { render_plain(sources, found) } else { render(sources, found, colour(), 100) };
     text.trim_end().to_owned()
 }

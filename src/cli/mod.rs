@@ -12,6 +12,7 @@ mod init;
 mod load;
 mod mirror;
 mod mirrors;
+mod needed;
 mod pipeline;
 mod plan;
 mod plugin;

@@ -5,7 +5,7 @@ use std::path::Path;
 use super::exit::{Exit, print, say};
 use super::load::{load_as, warn};
 use super::prepared::{Preparation, prepare};
-use super::{PlanArguments, PlanFormat, ProjectArguments};
+use super::{PlanArguments, PlanFormat, ProjectArguments, needed};
 use crate::plan::PlanDocument;
 use crate::report;
 
@@ -42,6 +42,12 @@ pub fn plan(arguments: &ProjectArguments, options: &PlanArguments) -> Result<(),
     };
     let prepared = prepare(arguments, &preparation)?;
     warn(&prepared.project);
+    // Offline it is not known which steps will run.
+    let notes =
+        (!options.offline).then(|| needed::notes(&prepared.project, &prepared.plan, &prepared.actions));
+    for note in notes.into_iter().flatten() {
+        say(&note);
+    }
     let document = prepared.document()?;
     if let Some(path) = &options.out {
         keep(path, &document)?;

@@ -46,7 +46,7 @@ pub fn secrets(matrix: &Matrix) -> HashMap<String, SecretValue> {
     let setups = matrix.cells.iter().flat_map(|c| c.setup.iter().map(|s| &**s));
     let checks = matrix.cells.iter().flat_map(|c| c.checks.iter().filter_map(|check| check.command.as_ref()));
     let commands: Vec<&ConcreteCommand> = runs.chain(setups).chain(checks).collect();
-    let names = commands.iter().flat_map(|c| c.secrets.iter().map(|(_, variable)| variable));
+    let names = commands.iter().flat_map(|c| c.secrets.iter().map(|(_, variable)| &variable.value));
     let built = matrix.dockerfiles.iter().flat_map(|made| made.spec.secrets.iter().map(|(_, name)| name));
     names
         .chain(built)

@@ -8,7 +8,8 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 
 use super::{
-    Collect, Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput, RunRequest, TarSink,
+    Collect, Engine, EngineError, EngineInfo, Leftover, LineSink, PullCredentials, RunOutput, RunRequest,
+    TarSink,
 };
 use crate::oci::{Digest, Platform, Reference};
 
@@ -27,6 +28,8 @@ pub enum FakeCall {
     Cancelled(Box<RunRequest>),
     /// [`Engine::sweep`].
     Sweep,
+    /// [`Engine::remove`], with the id.
+    Remove(String),
 }
 
 /// How runs that fit a predicate go.
@@ -124,6 +127,7 @@ pub struct FakeEngine {
     runs: Vec<FakeRun>,
     pull_failures: Mutex<usize>,
     unreachable: bool,
+    leftovers: Vec<Leftover>,
     calls: Arc<Mutex<Vec<FakeCall>>>,
 }
 
@@ -131,6 +135,12 @@ impl FakeEngine {
     /// One where every run succeeds.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// It has these leftovers.
+    pub fn leaves(mut self, leftovers: Vec<Leftover>) -> Self {
+        self.leftovers = leftovers;
+        self
     }
 
     /// Adds a way for runs to go.
@@ -296,6 +306,16 @@ impl Engine for FakeEngine {
             self.record(FakeCall::Sweep)?;
             Ok(0)
         })
+    }
+
+    fn leftovers<'a>(&'a self, label: &'a str) -> BoxFuture<'a, Result<Vec<Leftover>, EngineError>> {
+        let found = self.leftovers.iter().filter(|leftover| leftover.labels.contains_key(label));
+        Box::pin(std::future::ready(Ok(found.cloned().collect())))
+    }
+
+    fn remove<'a>(&'a self, leftover: &'a Leftover) -> BoxFuture<'a, Result<bool, EngineError>> {
+        let removed = self.record(FakeCall::Remove(leftover.id.clone())).map(|()| true);
+        Box::pin(std::future::ready(removed))
     }
 }
 

@@ -129,6 +129,31 @@ pub struct RunOutput {
     pub duration: Duration,
 }
 
+/// Something in an engine that a run has made and may have left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub kind: LeftoverKind,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was created, since 1970, by the engine's clock.
+    pub created: Duration,
+}
+
+/// What a [`Leftover`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LeftoverKind {
+    /// A container.
+    Container {
+        /// Whether its command runs.
+        running: bool,
+    },
+    /// An image without a name.
+    Image,
+}
+
 /// What railyard asks of a container engine.
 pub trait Engine: Send + Sync {
     /// Asks what it is; fails when it does not answer.
@@ -170,6 +195,12 @@ pub trait Engine: Send + Sync {
     /// leftovers.
     fn sweep<'a>(&'a self, labels: &'a BTreeMap<String, String>)
     -> BoxFuture<'a, Result<usize, EngineError>>;
+
+    /// Containers and unnamed images that have a label, whatever its value; containers first.
+    fn leftovers<'a>(&'a self, label: &'a str) -> BoxFuture<'a, Result<Vec<Leftover>, EngineError>>;
+
+    /// Removes a container, running or not, or an image. `false`: somebody else has removed it, or uses it.
+    fn remove<'a>(&'a self, leftover: &'a Leftover) -> BoxFuture<'a, Result<bool, EngineError>>;
 
     /// Waits until the containers of runs are gone. Call it before the process ends: a run that is over or
     /// dropped has only begun the removal.

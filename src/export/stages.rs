@@ -181,7 +181,8 @@ impl<'a> Stages<'a> {
     }
 
     fn command(&mut self, command: &ConcreteCommand) -> Vec<String> {
-        self.secrets.extend(command.secrets.iter().cloned());
+        let secrets = command.secrets.iter();
+        self.secrets.extend(secrets.map(|(file, variable)| (file.clone(), variable.value.clone())));
         script::limits(command).into_iter().chain([script::command(command)]).collect()
     }
 

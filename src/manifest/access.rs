@@ -8,9 +8,9 @@ pub enum AccessText {
     /// As it stands; never a secret.
     Literal(String),
     /// The value of an environment variable.
-    Environment(String),
+    Environment(Located<String>),
     /// The content of a file, relative to the manifest.
-    File(String),
+    File(Located<String>),
 }
 
 /// A credential, by where it comes from.

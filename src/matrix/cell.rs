@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::recipe::ConcreteDockerfile;
 use super::stamp::StampedTag;
-use crate::manifest::{ArchiveFormat, Chmod, ExistingTags, FileKind, Owner, SizeBudget, StepLimits};
+use crate::manifest::{ArchiveFormat, Chmod, ExistingTags, FileKind, Located, Owner, SizeBudget, StepLimits};
 use crate::oci::{Digest, Platform, Reference, RepositoryName};
 
 /// Everything to build, rendered.
@@ -86,6 +86,18 @@ pub struct Cell {
 }
 
 impl Cell {
+    /// The repositories that it is pushed to, each once, in order of its tags.
+    pub fn repositories(&self) -> Vec<RepositoryName> {
+        let mut repositories: Vec<RepositoryName> = Vec::new();
+        let names = self.references.iter().map(|reference| &reference.name);
+        for name in names.chain(self.stamped.iter().map(|tag| &tag.repository)) {
+            if !repositories.contains(name) {
+                repositories.push(name.clone());
+            }
+        }
+        repositories
+    }
+
     /// Its references, those with a time in them as they are shown to people.
     pub fn shown_references(&self) -> impl Iterator<Item = Reference> + '_ {
         self.references.iter().cloned().chain(self.stamped.iter().map(StampedTag::shown))
@@ -274,7 +286,7 @@ pub struct ConcreteCommand {
     /// Cache directories.
     pub cache: Vec<String>,
     /// File under `/run/secrets` -> environment variable of railyard's.
-    pub secrets: Vec<(String, String)>,
+    pub secrets: Vec<(String, Located<String>)>,
     /// Limits, the project's defaults applied.
     pub limits: StepLimits,
 }

@@ -54,6 +54,8 @@ pub struct ConcreteDockerfile {
     pub spec: DockerfileSpec,
     /// Where it stands.
     pub at: Location,
+    /// Where its secrets stand, in their order.
+    pub secrets_at: Vec<Location>,
     /// What was found in its directory; it is there in every matrix that is planned.
     pub recipe: Option<Arc<Recipe>>,
 }

@@ -14,6 +14,7 @@ mod key;
 mod named;
 mod reason;
 mod schedule;
+mod secrets;
 mod step;
 
 pub use action::{Action, Actions, Anew, Known, critical_path};
@@ -30,4 +31,5 @@ pub use key::{abi_result, check_result};
 pub(crate) use named::named;
 pub use reason::{CellView, Reason, ReasonCode, Status, TagView, differences, layer_differences};
 pub use schedule::{Limits, Schedule};
+pub use secrets::{NeededSecret, cells_behind, needed_secrets};
 pub use step::{CellSteps, Class, Delivery, Plan, Step, StepId, StepKind, UsedSource};

@@ -107,6 +107,15 @@ impl AccessRules {
         }
     }
 
+    /// The prefix whose credential a repository is reached with, and whether it is the one for reading;
+    /// `None` where no rule has one.
+    pub fn decides(&self, host: &str, repository: &str, writes: bool) -> Option<(String, bool)> {
+        match self.account(host, repository, writes) {
+            Account::Rule { prefix, pull } => Some((prefix, pull)),
+            Account::Host(_) => None,
+        }
+    }
+
     /// What is done about a missing repository, and the prefix that says so.
     pub(super) fn creation(&self, host: &str, repository: &str) -> Option<&Creation> {
         self.longest(host, repository, |rule| rule.creation.is_some())

@@ -80,6 +80,12 @@ impl Reporter for Bars {
                     shown.bar.set_message(console_safe(line));
                 }
             }
+            Event::StepRetried { step, pause, why } => {
+                if let Some(shown) = self.lines.get(step) {
+                    let text = format!("tried again in {} s: {why}", pause.as_secs());
+                    shown.bar.set_message(console_safe(&text));
+                }
+            }
             Event::StepBytes { step, bytes: count, .. } => {
                 if let Some(shown) = self.lines.get_mut(step) {
                     shown.bytes += count;

@@ -43,6 +43,9 @@ impl<W: Write + Send> Reporter for Plain<W> {
                 self.labels.insert(*step, (format!("{kind} {label}"), loud));
             }
             Event::StepLine { step, line } => self.line(format_args!("#{} {line}", step.0)),
+            Event::StepRetried { step, pause, why } => {
+                self.line(format_args!("#{} is tried again in {} s: {why}", step.0, pause.as_secs()));
+            }
             Event::StepBytes { .. } | Event::RunFinished { .. } => {}
             Event::StepFinished { step, outcome, duration, failure, .. } => {
                 self.done += 1;

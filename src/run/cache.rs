@@ -53,6 +53,11 @@ impl Cache {
         Self { repository, registry, blobs, store }
     }
 
+    /// Where it is.
+    pub fn repository(&self) -> &RepositoryName {
+        &self.repository
+    }
+
     fn tag(key: &Digest) -> String {
         format!("k-{}", key.hex())
     }

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -10,6 +11,7 @@ use super::archive::write_docker_archive;
 use super::error::StepError;
 use super::existing;
 use super::judge::{Judge, Seen};
+use super::leftovers::TIMEOUT_LABEL;
 use super::provenance::{Made, Provenance};
 use super::worker::{StepReport, StepValue, Worker};
 use crate::engine::{Collect, LineSink, RunRequest};
@@ -184,7 +186,9 @@ impl Worker {
         let path = archive.path().to_owned();
         let (store, parts) = (self.store.clone(), vec![(image.clone(), references.to_vec())]);
         blocking(move || write_docker_archive(&store, &path, &parts)).await?;
-        Ok(self.engine.load(archive.path(), image.config.digest).await?)
+        let id = self.engine.load(archive.path(), image.config.digest).await?;
+        self.engine_answered.store(true, Ordering::Relaxed);
+        Ok(id)
     }
 
     /// The engine's id of a finished image.
@@ -216,7 +220,9 @@ impl Worker {
             let credentials = (self.settings.credentials)(reference.name.to_string()).await;
             self.engine.pull(reference, &self.matrix.platform, credentials).await
         });
-        Ok(id.await?.clone())
+        let id = id.await?.clone();
+        self.engine_answered.store(true, Ordering::Relaxed);
+        Ok(id)
     }
 
     /// Judges a finished image by a check of the manifest.
@@ -297,9 +303,9 @@ impl Worker {
     ) -> Result<RunRequest, StepError> {
         let mut secrets = std::collections::BTreeMap::new();
         for (file, variable) in &command.secrets {
-            let value = self.settings.secrets.get(variable).ok_or_else(|| {
+            let value = self.settings.secrets.get(&variable.value).ok_or_else(|| {
                 StepError::new(format!("the secret `{file}` is not set"))
-                    .help(format!("set the environment variable `{variable}`"))
+                    .help(format!("set the environment variable `{}`", variable.value))
             })?;
             secrets.insert(file.clone(), value.clone());
         }
@@ -310,6 +316,8 @@ impl Worker {
             Some(Network::Host) => "host",
             Some(Network::None) => "none",
         };
+        let limit = command.limits.timeout;
+        let limit = limit.map(|limit| (TIMEOUT_LABEL.to_owned(), limit.as_secs().to_string()));
         Ok(RunRequest {
             image,
             command: argv,
@@ -323,7 +331,7 @@ impl Worker {
             caches: command.cache.iter().map(|dir| (dir.clone(), self.cache_volume(dir))).collect(),
             secrets,
             collect,
-            labels: self.labels(),
+            labels: self.labels().into_iter().chain(limit).collect(),
         })
     }
 
@@ -334,7 +342,7 @@ impl Worker {
 
     /// The labels of this run's containers.
     pub fn labels(&self) -> std::collections::BTreeMap<String, String> {
-        [("io.railyard.run".to_owned(), self.settings.run_id.clone())].into()
+        self.settings.labels.clone()
     }
 }
 
@@ -354,5 +362,5 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 pub(super) fn file_error(action: &str, path: &Path, error: &std::io::Error) -> StepError {
-    StepError::new(format!("failed to {action} `{}`: {error}", path.display()))
+    StepError::of_file(format!("failed to {action} `{}`: {error}", path.display()), error)
 }

@@ -16,12 +16,29 @@ pub struct StepError {
     pub environment: bool,
     /// Whether an input is not what the lock says of it (gone, or other bytes).
     pub contradicts_lock: bool,
+    /// Whether the same step may succeed when it is tried again.
+    pub transient: bool,
 }
 
 impl StepError {
     /// A failure of the step itself.
     pub fn new(message: impl Into<String>) -> Self {
-        Self { message: message.into(), help: None, environment: false, contradicts_lock: false }
+        Self {
+            message: message.into(),
+            help: None,
+            environment: false,
+            contradicts_lock: false,
+            transient: false,
+        }
+    }
+
+    /// A failure with a file, whose cause may be a full disk.
+    pub(super) fn of_file(message: impl Into<String>, cause: &std::io::Error) -> Self {
+        use std::io::ErrorKind::{QuotaExceeded, StorageFull};
+        match cause.kind() {
+            StorageFull | QuotaExceeded => Self { environment: true, ..Self::new(message) }.help(DISK_FULL),
+            _ => Self::new(message),
+        }
     }
 
     /// Adds what to do next.
@@ -44,27 +61,44 @@ impl StepError {
     }
 }
 
+/// What to do where the store's disk is full.
+const DISK_FULL: &str = "make room on the store's file system, or give another with --store; then run again, \
+                         what is done stays";
+
 impl From<StoreError> for StepError {
     fn from(error: StoreError) -> Self {
-        Self { environment: true, ..Self::new(error.to_string()) }
+        let help = error.is_storage_full().then(|| DISK_FULL.to_owned());
+        Self { environment: true, help, ..Self::new(error.to_string()) }
     }
 }
 
 impl From<EngineError> for StepError {
     fn from(error: EngineError) -> Self {
         let (help, environment) = match &error {
-            EngineError::Unreachable { .. } => {
-                (Some("start a Docker engine, or point DOCKER_HOST at one".to_owned()), true)
-            }
+            EngineError::Unreachable { .. } => (
+                Some("start a Docker engine, or point DOCKER_HOST at one; running again goes on".to_owned()),
+                true,
+            ),
             EngineError::TimedOut(_) => {
                 (Some("raise the step's `timeout`, or see its log".to_owned()), false)
             }
             EngineError::NoSuchPath(_) => {
                 (Some("correct `keep`, or the script that should make the path".to_owned()), false)
             }
+            EngineError::Request { retryable: true, .. } => (
+                Some(
+                    "the engine broke off: see that it is well and run again, what is done stays".to_owned(),
+                ),
+                true,
+            ),
+            EngineError::Sink(cause) => {
+                let Self { help, environment, .. } = Self::of_file("", cause);
+                (help, environment)
+            }
             _ => (None, false),
         };
-        Self { help, environment, ..Self::new(error.to_string()) }
+        let transient = error.is_retryable() || matches!(error, EngineError::Unreachable { .. });
+        Self { help, environment, transient, ..Self::new(error.to_string()) }
     }
 }
 

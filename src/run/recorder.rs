@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crate::event::{CellOutcome, CellSummary, Direction, Event, Outcome};
 use crate::plan::{Measure, Measured, StepId, Wanted, delivery_name};
-use crate::store::{CellRow, RunNumber, RunRow, StepCost, StepRow, Store, StoreError};
+use crate::store::{CellRow, RunGuard, RunNumber, RunRow, StepCost, StepRow, Store, StoreError};
 
 /// How long events are gathered before they are written together.
 const GATHER: Duration = Duration::from_millis(50);
@@ -19,6 +19,8 @@ const BATCH: usize = 2000;
 /// Writes a run to the store on a thread of its own.
 pub struct Recorder {
     sender: Sender<Event>,
+    /// Held to the end of the run, also when its record fails.
+    guard: Option<RunGuard>,
     thread: JoinHandle<Result<(), StoreError>>,
 }
 
@@ -26,8 +28,15 @@ impl Recorder {
     /// Begins the record of a run of which the beginning is known.
     pub fn start(store: Arc<Store>, run: RunRow) -> Self {
         let (sender, receiver) = channel();
+        // Before the run makes anything: whoever finds that asks for the lock.
+        let guard = store.guard_run(&run.id);
         let thread = std::thread::spawn(move || write(&store, run, &receiver));
-        Self { sender, thread }
+        Self { sender, guard, thread }
+    }
+
+    /// Whether others can see that the run goes on.
+    pub fn is_guarded(&self) -> bool {
+        self.guard.is_some()
     }
 
     /// Takes one event, in order.
@@ -44,12 +53,13 @@ impl Recorder {
     /// When the store failed; the record is not complete then.
     pub fn finish(self) -> Result<(), StoreError> {
         drop(self.sender);
-        self.thread.join().unwrap_or(Ok(()))
+        let result = self.thread.join().unwrap_or(Ok(()));
+        drop(self.guard);
+        result
     }
 }
 
 fn write(store: &Store, run: RunRow, events: &Receiver<Event>) -> Result<(), StoreError> {
-    let _guard = store.guard_run(&run.id);
     let number = store.begin_run(&run)?;
     let mut log = RunLog { run, ..RunLog::default() };
     let mut open = true;
@@ -91,7 +101,6 @@ impl RunLog {
                 self.run.steps_reused = reused as u64;
             }
             Event::StepStarted { step, kind, name, label, class, key, queued, started } => {
-                let attempts = self.steps.get(&step).map_or(0, |row| row.attempts) + 1;
                 let row = StepRow {
                     step: step.0,
                     key,
@@ -105,12 +114,18 @@ impl RunLog {
                     ended: None,
                     sent: 0,
                     fetched: 0,
-                    attempts,
+                    attempts: 1,
                     failure: None,
                     digest: None,
                 };
                 self.steps.insert(step, row);
                 self.changed.insert(step);
+            }
+            Event::StepRetried { step, .. } => {
+                if let Some(row) = self.steps.get_mut(&step) {
+                    row.attempts += 1;
+                    self.changed.insert(step);
+                }
             }
             Event::StepBytes { step, direction, bytes } => self.moved(step, direction, bytes),
             Event::StepFinished { step, outcome, duration, failure, changed, digest } => {

@@ -4,7 +4,7 @@ mod sources;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::future::BoxFuture;
@@ -19,6 +19,7 @@ use super::images::{ImageFiles, Images};
 use super::inspect::Inspector;
 use super::log::{Masks, StepLog};
 use super::provenance::Provenances;
+use super::retry::{PAUSES, retried};
 use super::stamp::Stamps;
 use crate::engine::{Engine, PullCredentials, SecretValue};
 use crate::event::{BlobCounts, Event};
@@ -60,8 +61,10 @@ pub type CredentialLookup = Arc<dyn Fn(String) -> BoxFuture<'static, Option<Pull
 /// Settings of a run.
 #[derive(Clone)]
 pub struct Settings {
-    /// Names the run; a label of its containers.
+    /// Names the run.
     pub run_id: String,
+    /// Labels of its containers: they say whose they are.
+    pub labels: BTreeMap<String, String>,
     /// Where logs of steps go.
     pub logs: PathBuf,
     /// The time of the run for tags that have one: `YYYYMMDDHHMMSS` in UTC.
@@ -116,6 +119,8 @@ pub struct Worker {
     pub(super) inspector: Inspector,
     /// Notices that were given.
     said: Mutex<HashSet<String>>,
+    /// Whether the engine has pulled or loaded an image in this run.
+    pub(super) engine_answered: AtomicBool,
     /// Diff IDs of the runs that were carried out, by key.
     outputs: Mutex<Vec<(Digest, DiffId)>>,
 }
@@ -179,6 +184,7 @@ impl Worker {
             unshared: Mutex::default(),
             inspector,
             said: Mutex::default(),
+            engine_answered: AtomicBool::new(false),
             outputs: Mutex::default(),
         };
         for (id, record) in records {
@@ -338,6 +344,16 @@ impl Worker {
     /// # Errors
     /// Why it failed.
     pub async fn step(self: &Arc<Self>, id: StepId) -> Result<StepReport, StepError> {
+        // One that never answered is not there; one that did comes back.
+        let passes = |error: &StepError| error.transient && self.engine_answered.load(Ordering::Relaxed);
+        let tell = |pause, error: &StepError| {
+            let why = self.mask(&error.message);
+            let _ = self.events.send(Event::StepRetried { step: id, pause, why });
+        };
+        retried(&PAUSES, passes, tell, || self.attempt(id)).await
+    }
+
+    async fn attempt(self: &Arc<Self>, id: StepId) -> Result<StepReport, StepError> {
         match &self.plan.step(id).kind {
             StepKind::Resolve(source) => self.resolved(source).await.map(|_| StepReport::default()),
             StepKind::Index(source) => {

@@ -5,6 +5,7 @@
 //! of one. Two processes may share a store. Main type: [`Store`].
 
 mod history;
+mod liveness;
 mod record;
 
 use std::fs;
@@ -17,6 +18,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 
 use crate::oci::{Digest, Hasher};
 pub use history::{CellChange, CellRow, RunGuard, RunNumber, RunRow, StepCost, StepRow};
+pub use liveness::{Liveness, RUN_LABEL};
 pub use record::{CheckRecord, ImageRecord, LayerRecord, Record, tag_key};
 
 /// The store could not do what was asked.
@@ -52,6 +54,19 @@ pub enum StoreError {
     },
 }
 
+impl StoreError {
+    /// Whether there is no room left.
+    pub fn is_storage_full(&self) -> bool {
+        match self {
+            Self::File { source, .. } => {
+                matches!(source.kind(), std::io::ErrorKind::StorageFull | std::io::ErrorKind::QuotaExceeded)
+            }
+            Self::Database { source, .. } => source.sqlite_error_code() == Some(ErrorCode::DiskFull),
+            Self::Format { .. } => false,
+        }
+    }
+}
+
 const MIGRATIONS: &[&str] = &[FIRST_TABLES, history::TABLES, FACTS_TABLE];
 
 const FACTS_TABLE: &str = "
@@ -81,7 +96,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Store {
     root: PathBuf,
     database: Mutex<Connection>,
+    /// Locked by all who have the store open; `None` where the file system has no locks.
+    users: Option<fs::File>,
 }
+
+/// How long a temporary file lies untouched before it counts as left, while others have the store open.
+const UNTOUCHED: Duration = Duration::from_secs(7 * 24 * 3600);
 
 impl Store {
     /// Opens a store, making it where there is none.
@@ -101,7 +121,8 @@ impl Store {
         database.busy_timeout(PATIENCE).map_err(self::database("configure"))?;
         configure(&database).map_err(self::database("configure"))?;
         database.set_prepared_statement_cache_capacity(64);
-        let store = Self { root: root.to_owned(), database: Mutex::new(database) };
+        let users = fs::File::create(root.join("users")).ok().filter(|users| users.lock_shared().is_ok());
+        let store = Self { root: root.to_owned(), database: Mutex::new(database), users };
         store.migrate()?;
         Ok(store)
     }
@@ -186,6 +207,32 @@ impl Store {
     pub fn temporary_file(&self) -> Result<tempfile::NamedTempFile, StoreError> {
         let directory = self.temporary();
         tempfile::NamedTempFile::new_in(&directory).map_err(file("create a file in", &directory))
+    }
+
+    /// Removes the temporary files that killed processes have left, and says how many: all where nobody
+    /// else has the store open, otherwise those that nobody has touched for a week. To be called before
+    /// anything temporary is made.
+    pub fn sweep_temporary(&self) -> usize {
+        let Some(users) = &self.users else { return 0 };
+        let _ = users.unlock();
+        let alone = users.try_lock().is_ok();
+        let entries = fs::read_dir(self.temporary()).into_iter().flatten().flatten();
+        let mut removed = 0;
+        for entry in entries {
+            let age = entry.metadata().and_then(|meta| meta.modified()).ok().and_then(|m| m.elapsed().ok());
+            if !alone && age.is_none_or(|age| age < UNTOUCHED) {
+                continue;
+            }
+            let path = entry.path();
+            let is_directory = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let result = if is_directory { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+            removed += usize::from(result.is_ok());
+        }
+        if alone {
+            let _ = users.unlock();
+        }
+        let _ = users.lock_shared();
+        removed
     }
 
     /// Makes a temporary file the blob with this digest, which the caller has computed.
@@ -365,6 +412,32 @@ mod tests {
         assert_eq!(store.index(&key).unwrap().unwrap().1, b"entries");
         assert_eq!(store.facts(&[digest, key]).unwrap(), [(key, b"facts".to_vec())]);
         assert_eq!(store.record(&digest).unwrap(), None);
+    }
+
+    #[test]
+    fn temporary_files_of_killed_processes_go_those_of_live_ones_stay() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(directory.path()).unwrap();
+        let left = directory.path().join("tmp/left");
+        fs::write(&left, "half").unwrap();
+        fs::create_dir(directory.path().join("tmp/unpacked")).unwrap();
+        // Another one has the store open, and writes.
+        let other = Store::open(directory.path()).unwrap();
+        let writes = other.temporary_file().unwrap();
+        assert_eq!(store.sweep_temporary(), 0);
+        let week = std::time::SystemTime::now() - UNTOUCHED - Duration::from_secs(60);
+        fs::File::options().write(true).open(&left).unwrap().set_modified(week).unwrap();
+        assert_eq!(store.sweep_temporary(), 1);
+        assert!(!left.exists() && writes.path().exists());
+        drop(writes);
+        drop(other);
+        assert_eq!(store.sweep_temporary(), 1);
+        // It has the store open itself again.
+        fs::write(&left, "half").unwrap();
+        let other = Store::open(directory.path()).unwrap();
+        assert_eq!(other.sweep_temporary(), 0);
+        drop(store);
+        assert_eq!(other.sweep_temporary(), 1);
     }
 
     #[test]

@@ -52,7 +52,7 @@ fn settings() {
     assert_eq!(account.existing_tags.as_ref().unwrap().value, ExistingTags::Refuse);
     let Some(RegistryAccess::Ecr(ecr)) = &account.credentials else { panic!("{account:?}") };
     assert_eq!(ecr.account.as_deref(), Some("012345678901"));
-    assert_eq!(ecr.external_id, Some(AccessText::Environment("EXTERNAL_ID".into())));
+    assert!(matches!(&ecr.external_id, Some(AccessText::Environment(name)) if name.value == "EXTERNAL_ID"));
     let team = &manifest.registries["registry.example.com/team"];
     assert!(matches!(team.credentials, Some(RegistryAccess::IdentityToken(AccessText::Environment(_)))));
     assert!(matches!(team.pull, Some(RegistryAccess::DockerConfig(_))));

@@ -210,7 +210,7 @@ fn a_secret_is_there_for_the_instruction_that_mounts_it_and_nowhere_else() {
             project.unique()
         );
         write(&project, "app/Dockerfile", &dockerfile);
-        let (ended, _) = project.build(&["--push"], 1);
+        let ended = project.run(&["build", "--push"]).code(3);
         ended.says(&["the secret `token` is not set", "set the environment variable `TEST_TOKEN`"]);
         project.set("TEST_TOKEN", SECRET);
         let (ended, report) = project.build(&["--push"], 0);

@@ -21,6 +21,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Duration;
 
+use bollard::models::ContainerSummaryStateEnum as State;
 use bollard::query_parameters::{
     ListContainersOptions, ListImagesOptions, RemoveContainerOptions, RemoveImageOptions,
 };
@@ -29,11 +30,11 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use super::{
-    BuildRequest, BuiltImage, Engine, EngineError, EngineInfo, LineSink, PullCredentials, RunOutput,
-    RunRequest, TarSink,
+    BuildRequest, BuiltImage, Engine, EngineError, EngineInfo, Leftover, LeftoverKind, LineSink,
+    PullCredentials, RunOutput, RunRequest, TarSink,
 };
 use crate::oci::{Digest, Platform, Reference};
-use failure::{failed, is_not_found};
+use failure::failed;
 use guard::Pending;
 use pull::Pulls;
 
@@ -144,43 +145,71 @@ impl DockerEngine {
     }
 
     async fn remove_labelled(&self, labels: &BTreeMap<String, String>) -> Result<usize, EngineError> {
+        let wanted = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+        let mut removed = 0;
+        for leftover in self.labelled(wanted).await? {
+            removed += usize::from(self.remove_leftover(&leftover).await?);
+        }
+        Ok(removed)
+    }
+
+    /// Containers and unnamed images with all these labels, each `name` or `name=value`.
+    async fn labelled(&self, wanted: Vec<String>) -> Result<Vec<Leftover>, EngineError> {
         let client = self.client().await?;
-        let wanted: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
-        let filters = HashMap::from([("label".to_owned(), wanted)]);
+        let mut filters = HashMap::from([("label".to_owned(), wanted)]);
         let options =
             ListContainersOptions { all: true, filters: Some(filters.clone()), ..Default::default() };
         let containers = client
             .list_containers(Some(options))
             .await
             .map_err(|error| self.failed("list leftover containers", &error))?;
-        let mut removed = 0;
-        for id in containers.into_iter().filter_map(|container| container.id) {
-            let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
-            match client.remove_container(&id, Some(options)).await {
-                Ok(()) => removed += 1,
-                // Somebody else is at it.
-                Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {}
-                Err(error) => return Err(self.failed(&format!("remove the container `{id}`"), &error)),
-            }
-        }
-        let mut filters = filters;
         filters.insert("dangling".to_owned(), vec!["true".to_owned()]);
         let options = ListImagesOptions { filters: Some(filters), ..Default::default() };
         let images = client
             .list_images(Some(options))
             .await
             .map_err(|error| self.failed("list leftover images", &error))?;
-        for image in images {
-            let options = RemoveImageOptions { force: true, noprune: true, ..Default::default() };
-            match client.remove_image(&image.id, Some(options), None).await {
-                Ok(_) => removed += 1,
-                Err(error) if is_not_found(&error) => {}
-                Err(error) => {
-                    return Err(self.failed(&format!("remove the image `{}`", image.id), &error));
-                }
+        let since = |seconds: i64| Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+        let containers = containers.into_iter().filter_map(|container| {
+            let state = container.state;
+            let ended = matches!(state, Some(State::CREATED | State::EXITED | State::DEAD | State::REMOVING));
+            Some(Leftover {
+                id: container.id?,
+                kind: LeftoverKind::Container { running: !ended },
+                labels: container.labels.unwrap_or_default().into_iter().collect(),
+                created: since(container.created.unwrap_or(i64::MAX)),
+            })
+        });
+        let images = images.into_iter().map(|image| Leftover {
+            id: image.id,
+            kind: LeftoverKind::Image,
+            labels: image.labels.into_iter().collect(),
+            created: since(image.created),
+        });
+        Ok(containers.chain(images).collect())
+    }
+
+    async fn remove_leftover(&self, leftover: &Leftover) -> Result<bool, EngineError> {
+        let client = self.client().await?;
+        let id = &leftover.id;
+        let (what, result) = match leftover.kind {
+            LeftoverKind::Container { .. } => {
+                let options = RemoveContainerOptions { force: true, v: true, ..Default::default() };
+                ("container", client.remove_container(id, Some(options)).await)
             }
+            LeftoverKind::Image => {
+                let options = RemoveImageOptions { force: true, noprune: true, ..Default::default() };
+                ("image", client.remove_image(id, Some(options), None).await.map(drop))
+            }
+        };
+        match result {
+            Ok(()) => Ok(true),
+            // Somebody else is at it.
+            Err(bollard::errors::Error::DockerResponseServerError { status_code: 404 | 409, .. }) => {
+                Ok(false)
+            }
+            Err(error) => Err(self.failed(&format!("remove the {what} `{id}`"), &error)),
         }
-        Ok(removed)
     }
 }
 
@@ -224,6 +253,14 @@ impl Engine for DockerEngine {
         labels: &'a BTreeMap<String, String>,
     ) -> BoxFuture<'a, Result<usize, EngineError>> {
         Box::pin(self.remove_labelled(labels))
+    }
+
+    fn leftovers<'a>(&'a self, label: &'a str) -> BoxFuture<'a, Result<Vec<Leftover>, EngineError>> {
+        Box::pin(self.labelled(vec![label.to_owned()]))
+    }
+
+    fn remove<'a>(&'a self, leftover: &'a Leftover) -> BoxFuture<'a, Result<bool, EngineError>> {
+        Box::pin(self.remove_leftover(leftover))
     }
 
     fn settle(&self) -> BoxFuture<'_, ()> {

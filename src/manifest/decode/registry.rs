@@ -218,8 +218,8 @@ fn secret(fields: &Fields<'_>, key: &'static str) -> Option<AccessText> {
         ),
         _ => {}
     }
-    let variable = variable.map(|variable| AccessText::Environment(variable.value));
-    variable.or(file.map(|file| AccessText::File(file.value)))
+    let variable = variable.map(AccessText::Environment);
+    variable.or(file.map(AccessText::File))
 }
 
 /// `version_tags` of an image.

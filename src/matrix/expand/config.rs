@@ -46,7 +46,7 @@ impl<'m> Expansion<'m> {
             user: self.optional(command.user.as_ref(), point)?,
             workdir: command.workdir.as_ref().map(|w| self.path(w, point, &[])).transpose()?,
             cache: self.texts(&command.cache, point)?,
-            secrets: command.secrets.iter().map(|(file, var)| (file.clone(), var.value.clone())).collect(),
+            secrets: command.secrets.iter().map(|(file, var)| (file.clone(), var.clone())).collect(),
             limits,
         })
     }

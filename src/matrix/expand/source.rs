@@ -58,7 +58,13 @@ impl<'m> Expansion<'m> {
             return Ok(Source::Dockerfile(*known));
         }
         let id = DockerfileId(self.dockerfiles.len());
-        self.dockerfiles.push(ConcreteDockerfile { spec: spec.clone(), at: made.at, recipe: None });
+        let secrets_at = made.secrets.values().map(|variable| variable.at).collect();
+        self.dockerfiles.push(ConcreteDockerfile {
+            spec: spec.clone(),
+            at: made.at,
+            secrets_at,
+            recipe: None,
+        });
         self.dockerfile_of.insert(spec, id);
         Ok(Source::Dockerfile(id))
     }

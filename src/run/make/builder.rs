@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::matrix::{ConcreteContent, Source};
 use crate::oci::Reference;
@@ -67,6 +68,8 @@ impl Worker {
         let path = archive.path().to_owned();
         let (store, config) = (self.store.clone(), image.config.digest);
         blocking(move || write_docker_archive(&store, &path, &[(image, Vec::new())])).await?;
-        Ok(self.engine.load(archive.path(), config).await?)
+        let id = self.engine.load(archive.path(), config).await?;
+        self.engine_answered.store(true, Ordering::Relaxed);
+        Ok(id)
     }
 }

@@ -48,7 +48,12 @@ impl Store {
 
     /// Whether a run without an end goes on.
     pub(super) fn goes_on(&self, run: &RunRow) -> bool {
-        run.ended.is_none() && locked(&self.guard_path(&run.id))
+        run.ended.is_none() && self.holds_lock(&run.id)
+    }
+
+    /// Whether somebody holds the lock of a run.
+    pub(in crate::store) fn holds_lock(&self, run: &str) -> bool {
+        locked(&self.guard_path(run))
     }
 }
 

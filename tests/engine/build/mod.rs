@@ -10,6 +10,7 @@ mod downloads;
 mod failures;
 mod history;
 mod interrupt;
+mod killed;
 mod knows;
 mod matrix;
 mod outputs;

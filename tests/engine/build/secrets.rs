@@ -76,11 +76,50 @@ fn a_secret_is_a_file_of_the_step_and_nowhere_else() {
 }
 
 #[test]
-fn a_missing_secret_is_named() {
-    let project = project(MANIFEST);
-    let (ended, report) = project.build(&["--push"], 1);
-    ended.says(&["the secret `token` is not set", "help: set the environment variable `TEST_TOKEN`"]);
-    report.all("failed");
+fn missing_secrets_are_named_before_anything_starts() {
+    let mut project = project(
+        r#"
+[layers.made]
+run = { image = "$BASE", script = "mkdir /opt/made", keep = ["/opt/made"], secrets = { token = "TEST_TOKEN" } }
+[layers.plain]
+files = [{ path = "/etc/plain", content = "x" }]
+[images.app]
+base = "$BASE"
+tags = ["1"]
+setup = [{ script = "echo >/etc/set", secrets = { other = "OTHER_TOKEN" } }]
+layers = ["made"]
+[images.free]
+base = "$BASE"
+tags = ["1"]
+layers = ["plain"]
+"#,
+    );
+    let plan = project.run(&["plan"]).code(0);
+    plan.says(&["note: the run will need `TEST_TOKEN`, which is not set here", "for app\n"]);
+    let ended = project.run(&["build", "--push", "--progress", "plain"]).code(3).says(&[
+        "the secret `token` is not set",
+        "help: set the environment variable `TEST_TOKEN`",
+        "the secret `other` is not set",
+        "help: set the environment variable `OTHER_TOKEN`",
+        "for app",
+        "2 secrets or credentials are missing; no step was begun",
+    ]);
+    for key in ["secrets = { token", "secrets = { other"] {
+        let text = project.read("builds.toml");
+        let line = text.lines().position(|line| line.contains(key)).unwrap() + 1;
+        assert!(ended.err.contains(&format!("builds.toml:{line}:")), "{}", ended.err);
+    }
+    assert_eq!(crate::project::registry::digest(&project.fill("$REPO/free:1")), None);
+    // Neither do cells need one that were not asked for, nor results that are known.
+    project.run(&["build", "--push", "--only", "free"]).code(0);
+    project.set("TEST_TOKEN", VALUE);
+    project.set("OTHER_TOKEN", VALUE);
+    project.push(&[]);
+    let unset = |command: &mut std::process::Command| {
+        command.env_remove("TEST_TOKEN").env_remove("OTHER_TOKEN").output().unwrap()
+    };
+    let again = unset(&mut project.command(&["build", "--push"]));
+    assert!(again.status.success(), "{}", String::from_utf8_lossy(&again.stderr));
 }
 
 #[test]
