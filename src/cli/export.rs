@@ -98,7 +98,8 @@ pub fn export(arguments: &ProjectArguments, target: &ExportTarget) -> Result<(),
         ExportTarget::GithubActions { jobs } => {
             let project = load(arguments)?;
             let manifest = arguments.file.display().to_string();
-            single(jobs, github_actions(&divided(&project, jobs, arguments)?, &manifest, jobs.concurrency))
+            let divided = divided(&project, jobs, arguments)?;
+            single(jobs, github_actions(&divided, &manifest, jobs.concurrency).map_err(|e| undivided(&e))?)
         }
     }
 }
@@ -203,14 +204,20 @@ fn divided(
     arguments: &ProjectArguments,
 ) -> Result<crate::export::Jobs, Exit> {
     let cells = chosen(project, &[])?;
-    jobs(&project.manifest, &project.matrix, &cells, &options.axes, &variables(arguments)?).map_err(|error| {
-        let help = match error {
-            JobsError::UnknownAxis(_) => "name an axis of the images that are chosen",
-            JobsError::ReservedAxis(_) | JobsError::Value(..) => "divide by another axis with --axis",
-            JobsError::Choice { .. } => "choose whole images, or by the axes that the jobs are divided by",
-        };
-        Exit::Usage(format!("error: {error}\n  help: {help}"))
-    })
+    jobs(&project.manifest, &project.matrix, &cells, &options.axes, &variables(arguments)?)
+        .map_err(|error| undivided(&error))
+}
+
+fn undivided(error: &JobsError) -> Exit {
+    let help = match error {
+        JobsError::UnknownAxis(_) => "name an axis of the images that are chosen",
+        JobsError::ReservedAxis(_) | JobsError::Value(..) => "divide by another axis with --axis",
+        JobsError::Choice { .. } => "choose whole images, or by the axes that the jobs are divided by",
+        JobsError::TooMany { .. } => {
+            "divide by fewer axes with --axis, or export several workflows, each with its --only"
+        }
+    };
+    Exit::Usage(format!("error: {error}\n  help: {help}"))
 }
 
 /// The manifest with its imports, and the lock where there is one.
