@@ -1,6 +1,7 @@
 //! Dockerfiles with everything rendered, and what they were found to be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::cell::{CellId, Matrix, Source};
@@ -65,6 +66,8 @@ pub struct Recipe {
     pub dockerfile: Dockerfile,
     /// Its context.
     pub context: Arc<Context>,
+    /// The file that says what of the directory is no part of the context.
+    pub ignore: Option<PathBuf>,
     /// What each of the Dockerfile's names means.
     pub sources: Vec<Source>,
 }
