@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::cell::{CellId, Matrix, Source};
-use crate::dockerfile::{Context, Dockerfile};
+use crate::dockerfile::{Context, Dockerfile, UseKind};
 use crate::manifest::{Location, Network};
 use crate::oci::Reference;
 
@@ -76,6 +76,12 @@ impl Recipe {
     /// What the stage that is built begins with; [`Source::Scratch`] where it is nothing.
     pub fn base(&self) -> &Source {
         self.dockerfile.base.map_or(&Source::Scratch, |base| &self.sources[base])
+    }
+
+    /// Whether a stage begins with a source.
+    pub fn begins_with(&self, source: &Source) -> bool {
+        let names = self.dockerfile.names.iter().zip(&self.sources);
+        names.filter(|(name, _)| name.kind == UseKind::From).any(|(_, known)| known == source)
     }
 
     /// Its distinct sources, in order of the file.
