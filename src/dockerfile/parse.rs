@@ -138,8 +138,8 @@ impl Parser<'_> {
         };
         for flag in &instruction.flags {
             match flag.pair() {
-                Some((name, value)) if name == wanted && name == "--from" => self.used(&value, UseKind::Copy),
-                Some((name, value)) if name == wanted => self.mount(&value),
+                Some(("--from", value)) if wanted == "--from" => self.used(&value, UseKind::Copy),
+                Some(("--mount", value)) if wanted == "--mount" => self.mount(&value),
                 None if flag.text == wanted => {
                     let message = format!("`{wanted}` has no value");
                     self.error(&flag.at, message, format!("write `{wanted}=VALUE`"));
@@ -347,7 +347,8 @@ fn taken(instruction: &Instruction) -> Vec<Word> {
         "RUN" => {
             let fields: Vec<Word> = values("--mount").iter().flat_map(Word::fields).collect();
             let pairs = fields.iter().filter_map(Word::pair);
-            pairs.filter(|(name, _)| name.eq_ignore_ascii_case("from")).map(|(_, value)| value).collect()
+            let is_from = |name: &str| name.trim_matches('"').eq_ignore_ascii_case("from");
+            pairs.filter(|(name, _)| is_from(name)).map(|(_, value)| value).collect()
         }
         _ => Vec::new(),
     };

@@ -147,6 +147,7 @@ fn triggers_of_images_are_known_by_what_they_take() {
         ("COPY . /app", None),
         ("COPY --from= . /", None),
         ("RUN --mount=type=cache,target=/c x", None),
+        ("RUN --mount=\\\"From=s,target=/t\\\" x", Some("s")),
         ("ADD . /", None),
     ] {
         assert_eq!(taken_by_trigger(trigger).as_deref(), taken, "{trigger}");
