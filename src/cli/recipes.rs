@@ -58,7 +58,8 @@ impl Reader<'_> {
         let args = spec.arguments();
         let settings = Settings { args: &args, target: spec.target.as_deref(), platform: self.platform };
         let parsed = parse(&text, settings, &spec.context_names());
-        let context = self.context(&root, &path, made.at);
+        let ignore = ignore_path(&root, &path);
+        let context = self.context(&root, &ignore, made.at);
         let dockerfile = match parsed {
             Ok(dockerfile) => dockerfile,
             Err(errors) => {
@@ -83,7 +84,8 @@ impl Reader<'_> {
             }
         }
         let context = context?;
-        (!failed).then_some(Recipe { dockerfile, context, sources })
+        let ignore = Some(ignore).filter(|path| path.is_file());
+        (!failed).then_some(Recipe { dockerfile, context, ignore, sources })
     }
 
     fn source(&mut self, made: &ConcreteDockerfile, name: &Name, file: FileId) -> Option<Source> {
@@ -122,17 +124,13 @@ impl Reader<'_> {
         }
     }
 
-    /// The context after `Dockerfile.dockerignore` or `.dockerignore`.
-    fn context(&mut self, root: &Path, dockerfile: &Path, at: Location) -> Option<Arc<Context>> {
-        let mut own = dockerfile.as_os_str().to_owned();
-        own.push(".dockerignore");
-        let own = PathBuf::from(own);
-        let ignore_path = if own.is_file() { own } else { root.join(".dockerignore") };
-        let key = (root.to_owned(), ignore_path.clone());
+    /// The context without what `ignore_path` names.
+    fn context(&mut self, root: &Path, ignore_path: &Path, at: Location) -> Option<Arc<Context>> {
+        let key = (root.to_owned(), ignore_path.to_owned());
         if let Some(known) = self.contexts.get(&key) {
             return Some(known.clone());
         }
-        let ignore = match std::fs::read_to_string(&ignore_path) {
+        let ignore = match std::fs::read_to_string(ignore_path) {
             Ok(text) => Ignore::parse(&text),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Ignore::default()),
             Err(error) => {
@@ -169,6 +167,14 @@ impl Reader<'_> {
             }
         }
     }
+}
+
+/// `Dockerfile.dockerignore`, or else `.dockerignore`.
+fn ignore_path(root: &Path, dockerfile: &Path) -> PathBuf {
+    let mut own = dockerfile.as_os_str().to_owned();
+    own.push(".dockerignore");
+    let own = PathBuf::from(own);
+    if own.is_file() { own } else { root.join(".dockerignore") }
 }
 
 fn place(file: FileId, range: &std::ops::Range<usize>) -> Location {

@@ -2,34 +2,9 @@
 //!
 //! Follows BuildKit's parser (`frontend/dockerfile/parser`).
 
-use std::ops::Range;
-
-/// An instruction with all its continued lines.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Instruction {
-    /// Its name in upper case.
-    pub name: String,
-    /// Where the name stands in the file.
-    pub at: Range<usize>,
-    /// The words behind the name.
-    pub words: Vec<Word>,
-}
-
-/// A word of an instruction, as it is written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Word {
-    /// Its text, quotes and all.
-    pub text: String,
-    /// Where it stands in the file.
-    pub at: Range<usize>,
-}
-
-impl Word {
-    /// The word without its first `skip` bytes.
-    pub fn behind(&self, skip: usize) -> Self {
-        Self { text: self.text[skip..].to_owned(), at: self.at.start + skip..self.at.end }
-    }
-}
+use super::heredoc::heredocs;
+use super::instruction::{Instruction, Word};
+use super::parse::DockerfileError;
 
 /// The directives and instructions of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +15,8 @@ pub(super) struct Lines {
     pub syntax: Option<Word>,
     /// The instructions, in order.
     pub instructions: Vec<Instruction>,
+    /// Here-documents that do not end, or whose end cannot be read.
+    pub mistakes: Vec<DockerfileError>,
 }
 
 /// A line of the file without its end.
@@ -50,8 +27,10 @@ struct Line<'t> {
 }
 
 pub(super) fn read(text: &str) -> Lines {
-    let mut start = 0;
-    let lines: Vec<Line<'_>> = text
+    // A byte order mark is no part of the first line.
+    let body = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut start = text.len() - body.len();
+    let lines: Vec<Line<'_>> = body
         .split_inclusive('\n')
         .map(|whole| {
             let line = Line { text: whole.trim_end_matches(['\n', '\r']), start };
@@ -60,7 +39,7 @@ pub(super) fn read(text: &str) -> Lines {
         })
         .collect();
     let (escape, syntax) = directives(&lines);
-    let mut instructions = Vec::new();
+    let (mut instructions, mut mistakes) = (Vec::new(), Vec::new());
     let mut rest = lines.as_slice();
     while let Some((first, behind)) = rest.split_first() {
         rest = behind;
@@ -93,22 +72,45 @@ pub(super) fn read(text: &str) -> Lines {
                 None => break,
             }
         }
-        let mut words = split(&characters).into_iter();
-        let Some(name) = words.next() else { continue };
-        let instruction =
-            Instruction { name: name.text.to_ascii_uppercase(), at: name.at, words: words.collect() };
-        for (end, dashed) in heredocs(&instruction) {
-            while let Some((line, behind)) = rest.split_first() {
-                rest = behind;
-                let text = if dashed { line.text.trim_start_matches('\t') } else { line.text };
-                if text == end {
-                    break;
-                }
-            }
-        }
+        let Some(instruction) = Instruction::of(&characters) else { continue };
+        rest = behind_heredocs(&instruction, &Word::of(&characters), rest, &mut mistakes);
         instructions.push(instruction);
     }
-    Lines { escape, syntax, instructions }
+    Lines { escape, syntax, instructions, mistakes }
+}
+
+/// The lines behind the here-documents that begin in an instruction, whose whole text is `whole`.
+fn behind_heredocs<'l, 't>(
+    instruction: &Instruction,
+    whole: &Word,
+    mut rest: &'l [Line<'t>],
+    mistakes: &mut Vec<DockerfileError>,
+) -> &'l [Line<'t>] {
+    let inner = instruction.inner().filter(|_| instruction.name == "ONBUILD");
+    let inner = inner.as_ref().unwrap_or(instruction);
+    if !matches!(inner.name.as_str(), "RUN" | "COPY" | "ADD") || inner.arguments.is_json() {
+        return rest;
+    }
+    let mut mistake = |message, help: &str| {
+        mistakes.push(DockerfileError { message, help: help.to_owned(), at: instruction.at.clone() });
+    };
+    let found = heredocs(&whole.text).unwrap_or_else(|message| {
+        mistake(format!("the end of a here-document: {message}"), "name it by a plain word, as in `<<EOF`");
+        Vec::new()
+    });
+    for heredoc in found {
+        let is_end = |line: &Line<'_>| {
+            let text = if heredoc.dashed { line.text.trim_start_matches('\t') } else { line.text };
+            text == heredoc.end
+        };
+        let Some(end) = rest.iter().position(is_end) else {
+            let message = format!("the here-document does not end: no line is `{}`", heredoc.end);
+            mistake(message, "write that line behind it; quote `<<` where no here-document is meant");
+            return &[];
+        };
+        rest = &rest[end + 1..];
+    }
+    rest
 }
 
 fn is_comment(line: &str) -> bool {
@@ -123,75 +125,36 @@ fn continuation(line: &str, escape: char) -> Option<usize> {
 }
 
 /// `# name=value` lines before anything else.
+///
+/// `syntax` is looked for further than others: past names that are no directives, as older engines do,
+/// and behind `#!`, as newer ones do.
 fn directives(lines: &[Line<'_>]) -> (char, Option<Word>) {
     let (mut escape, mut syntax) = ('\\', None);
-    for line in lines {
+    let shebang = lines.first().is_some_and(|line| line.text.starts_with("#!"));
+    let mut ended = shebang;
+    for line in lines.iter().skip(usize::from(shebang)) {
         let Some((name, value)) = line.text.trim().strip_prefix('#').and_then(|rest| rest.split_once('='))
         else {
             break;
         };
-        let value = value.trim();
-        match name.trim().to_ascii_lowercase().as_str() {
-            "escape" if value == "`" => escape = '`',
+        let (name, value) = (name.trim().to_ascii_lowercase(), value.trim());
+        match name.as_str() {
+            _ if name.is_empty() || value.is_empty() => break,
+            "escape" if value == "`" && !ended => escape = '`',
             "escape" | "check" => {}
-            "syntax" if !value.is_empty() => {
+            "syntax" if syntax.is_none() => {
+                let start = line.start + (value.as_ptr() as usize - line.text.as_ptr() as usize);
+                let placed = value.char_indices().map(|(at, character)| (start + at, character));
                 // BuildKit takes the first word for the image.
-                let word = value.split_whitespace().next().unwrap_or(value);
-                let start = line.start + line.text.find(word).unwrap_or(0);
-                syntax = Some(Word { text: word.to_owned(), at: start..start + word.len() });
+                let word: Vec<(usize, char)> = placed.take_while(|(_, c)| !c.is_whitespace()).collect();
+                syntax = Some(Word::of(&word));
             }
+            "syntax" => {}
+            _ if name.bytes().all(|b| b.is_ascii_alphanumeric()) => ended = true,
             _ => break,
         }
     }
     (escape, syntax)
-}
-
-/// Splits at white space.
-fn split(characters: &[(usize, char)]) -> Vec<Word> {
-    let mut words: Vec<Word> = Vec::new();
-    let mut open = false;
-    for (place, character) in characters {
-        if character.is_whitespace() {
-            open = false;
-            continue;
-        }
-        let end = place + character.len_utf8();
-        match words.last_mut().filter(|_| open) {
-            Some(word) => {
-                word.text.push(*character);
-                word.at.end = end;
-            }
-            None => words.push(Word { text: character.to_string(), at: *place..end }),
-        }
-        open = true;
-    }
-    words
-}
-
-/// The ends of the here-documents that begin in an instruction, with whether tabs before them count not.
-fn heredocs(instruction: &Instruction) -> Vec<(String, bool)> {
-    if !matches!(instruction.name.as_str(), "RUN" | "COPY" | "ADD") {
-        return Vec::new();
-    }
-    instruction
-        .words
-        .iter()
-        .filter_map(|word| {
-            let digits = word.text.trim_start_matches(|c: char| c.is_ascii_digit());
-            let rest = digits.strip_prefix("<<")?;
-            let (dashed, name) = match rest.strip_prefix('-') {
-                Some(name) => (true, name),
-                None => (false, rest),
-            };
-            let bare = ['"', '\'']
-                .iter()
-                .find_map(|quote| name.strip_prefix(*quote)?.strip_suffix(*quote))
-                .unwrap_or(name);
-            let named = bare.starts_with(|c: char| c.is_ascii_alphabetic())
-                && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-            named.then(|| (bare.to_owned(), dashed))
-        })
-        .collect()
 }
 
 #[cfg(test)]
@@ -200,7 +163,7 @@ mod tests {
 
     fn shown(text: &str) -> Vec<String> {
         let show = |i: &Instruction| {
-            let words: Vec<&str> = i.words.iter().map(|w| w.text.as_str()).collect();
+            let words: Vec<String> = i.arguments.words().into_iter().map(|word| word.text).collect();
             format!("{} {}", i.name, words.join("|"))
         };
         read(text).instructions.iter().map(show).collect()
@@ -219,6 +182,9 @@ mod tests {
         let syntax = read(text).syntax.unwrap();
         assert_eq!((syntax.text.as_str(), &text[syntax.at]), ("docker/dockerfile:1", "docker/dockerfile:1"));
         assert_eq!(read("FROM a\n# syntax=b\n").syntax, None, "only before the first instruction");
+        let text = "\u{feff}#!/x\n# other=1\n# syntax=s\n# escape=`\nFROM a\n";
+        let found = read(text);
+        assert_eq!((&text[found.syntax.unwrap().at], found.escape), ("s", '\\'));
     }
 
     #[test]
@@ -230,7 +196,7 @@ mod tests {
     #[test]
     fn places_are_those_of_the_file() {
         let text = "FROM \\\r\n  ünit AS x\n";
-        let word = &read(text).instructions[0].words[0];
+        let word = &read(text).instructions[0].arguments.words()[0];
         assert_eq!(&text[word.at.clone()], "ünit");
     }
 }

@@ -6,11 +6,13 @@
 //! directories, asks nobody.
 
 mod context;
+mod heredoc;
 mod ignore;
+mod instruction;
 mod lines;
 mod parse;
 mod words;
 
 pub use context::{Context, ContextEntry, ContextError, ContextKind, read_context};
 pub use ignore::{Ignore, IgnoreError};
-pub use parse::{Dockerfile, DockerfileError, Name, Settings, UseKind, parse};
+pub use parse::{Dockerfile, DockerfileError, Name, Settings, UseKind, parse, taken_by_trigger};

@@ -7,7 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
 pub use self::model::{Dockerfile, DockerfileError, Name, Settings, UseKind};
-use super::lines::{Instruction, Word, read};
+use super::instruction::{Instruction, Word};
+use super::lines::read;
 use super::words::expand;
 
 /// The instructions there are.
@@ -38,6 +39,8 @@ struct Stage {
     base: Base,
     /// Stages and names from outside that its instructions use.
     uses: Vec<Base>,
+    /// What its ONBUILD triggers take from: they are done in stages that begin with this one.
+    triggers: Vec<Word>,
 }
 
 enum Base {
@@ -62,10 +65,10 @@ pub fn parse(
         settings,
         contexts,
         escape: lines.escape,
-        variables: platform_variables(settings.platform),
+        variables: platform_variables(settings),
         stages: Vec::new(),
         args: BTreeSet::new(),
-        errors: Vec::new(),
+        errors: lines.mistakes.clone(),
     };
     for instruction in &lines.instructions {
         parser.instruction(instruction);
@@ -74,14 +77,18 @@ pub fn parse(
     parser.finish(text, &lines, syntax)
 }
 
-fn platform_variables(platform: &str) -> BTreeMap<String, String> {
+fn platform_variables(settings: Settings<'_>) -> BTreeMap<String, String> {
+    let platform = settings.platform;
     let mut parts = platform.split('/');
     let (os, arch, variant) = (parts.next(), parts.next(), parts.next());
     let mut variables = BTreeMap::new();
     for prefix in ["TARGET", "BUILD"] {
         for (name, value) in [("PLATFORM", Some(platform)), ("OS", os), ("ARCH", arch), ("VARIANT", variant)]
         {
-            variables.insert(format!("{prefix}{name}"), value.unwrap_or_default().to_owned());
+            let name = format!("{prefix}{name}");
+            let given = settings.args.get(&name).map(String::as_str);
+            let value = given.or(value).unwrap_or_default().to_owned();
+            variables.insert(name, value);
         }
     }
     variables
@@ -117,34 +124,67 @@ impl Parser<'_> {
                 let message = format!("`{name}` stands before the first FROM");
                 self.error(&instruction.at, message, "begin with `FROM image`; only ARG may stand before it");
             }
-            "COPY" => {
-                for word in instruction.words.iter().take_while(|word| word.text.starts_with("--")) {
-                    if word.text.starts_with("--from=") {
-                        self.used(&word.behind("--from=".len()), UseKind::Copy);
-                    }
+            "ONBUILD" => self.on_build(instruction),
+            _ => self.uses(instruction),
+        }
+    }
+
+    /// Notes what an instruction of the last stage takes from other stages and images.
+    fn uses(&mut self, instruction: &Instruction) {
+        let wanted = match instruction.name.as_str() {
+            "COPY" => "--from",
+            "RUN" => "--mount",
+            _ => return,
+        };
+        for flag in &instruction.flags {
+            match flag.pair() {
+                Some(("--from", value)) if wanted == "--from" => self.used(&value, UseKind::Copy),
+                Some(("--mount", value)) if wanted == "--mount" => self.mount(&value),
+                None if flag.text == wanted => {
+                    let message = format!("`{wanted}` has no value");
+                    self.error(&flag.at, message, format!("write `{wanted}=VALUE`"));
                 }
+                _ => {}
             }
-            "RUN" => {
-                for word in instruction.words.iter().take_while(|word| word.text.starts_with("--")) {
-                    if word.text.starts_with("--mount=") {
-                        self.mount(&word.behind("--mount=".len()));
-                    }
-                }
+        }
+    }
+
+    fn on_build(&mut self, instruction: &Instruction) {
+        let inner = instruction.inner();
+        let name = inner.as_ref().map_or("", |inner| inner.name.as_str());
+        match inner.as_ref() {
+            Some(inner) if name == "ARG" => self.declare(inner),
+            Some(_) if KNOWN.contains(&name) && !matches!(name, "FROM" | "MAINTAINER" | "ONBUILD") => {}
+            _ => {
+                let message = format!("`ONBUILD {name}` is no trigger");
+                self.error(&instruction.at, message, "put off an instruction such as RUN or COPY");
+                return;
             }
-            _ => {}
+        }
+        if let Some(stage) = self.stages.last_mut() {
+            stage.triggers.extend(inner.iter().flat_map(taken));
+        }
+    }
+
+    /// Notes the build arguments that an ARG declares.
+    fn declare(&mut self, instruction: &Instruction) {
+        for word in instruction.arguments.quoted_words(self.escape) {
+            let name = word.text.split('=').next().unwrap_or_default();
+            self.args.insert(name.to_owned());
         }
     }
 
     fn arg(&mut self, instruction: &Instruction) {
-        if instruction.words.is_empty() {
+        let words = instruction.arguments.quoted_words(self.escape);
+        if words.is_empty() {
             self.error(&instruction.at, "`ARG` names nothing", "write `ARG NAME` or `ARG NAME=default`");
         }
-        for word in &instruction.words {
+        self.declare(instruction);
+        for word in &words {
             let (name, default) = match word.text.split_once('=') {
                 Some((name, default)) => (name, Some(default)),
                 None => (word.text.as_str(), None),
             };
-            self.args.insert(name.to_owned());
             if !self.stages.is_empty() {
                 continue;
             }
@@ -164,9 +204,7 @@ impl Parser<'_> {
     }
 
     fn from(&mut self, instruction: &Instruction) {
-        let mut words = instruction.words.as_slice();
-        while let Some((flag, rest)) = words.split_first().filter(|(word, _)| word.text.starts_with("--")) {
-            words = rest;
+        for flag in &instruction.flags {
             let Some(platform) = flag.text.strip_prefix("--platform=") else { continue };
             match expand(platform, self.escape, &self.variables) {
                 Ok(text) if text == self.settings.platform => {}
@@ -181,7 +219,8 @@ impl Parser<'_> {
                 Err(message) => self.error(&flag.at, message, "correct the platform"),
             }
         }
-        let name = match words {
+        let words = instruction.arguments.words();
+        let name = match words.as_slice() {
             [_] => None,
             [_, keyword, name] if keyword.text.eq_ignore_ascii_case("as") => {
                 Some(name.text.to_ascii_lowercase())
@@ -196,7 +235,16 @@ impl Parser<'_> {
             Some(word) => self.base(word),
             None => Base::Scratch,
         };
-        self.stages.push(Stage { name, base, uses: Vec::new() });
+        let triggers = match &base {
+            Base::Stage(stage) => self.stages[*stage].triggers.clone(),
+            Base::Scratch | Base::Outside(_) => Vec::new(),
+        };
+        self.stages.push(Stage { name, base, uses: Vec::new(), triggers: Vec::new() });
+        for taken in triggers {
+            // Engines of 2020 put an empty image in its place.
+            let message = format!("a trigger takes from `{}`, and a stage begins with this one", taken.text);
+            self.error(&taken.at, message, "write that instruction into the stage that begins with this one");
+        }
     }
 
     fn base(&mut self, word: &Word) -> Base {
@@ -230,14 +278,18 @@ impl Parser<'_> {
     }
 
     fn used(&mut self, word: &Word, kind: UseKind) {
-        let text = word.text.trim_matches('"').to_owned();
+        let text = word.text.clone();
+        if text.is_empty() || text == "scratch" {
+            return;
+        }
         if text.contains('$') {
             let help = "name a stage: `FROM $IMAGE AS stage` may use variables";
             self.error(&word.at, format!("`{text}`: variables cannot be used here"), help);
             return;
         }
         let found = if self.contexts.contains(&text) { None } else { self.stage(&text) };
-        let number = text.parse::<usize>().ok();
+        // Mounts know stages by name only.
+        let number = text.parse::<usize>().ok().filter(|_| kind == UseKind::Copy);
         // The last stage is the one that this stands in.
         let earlier = self.stages.len().saturating_sub(1);
         let base = match (found, number) {
@@ -256,7 +308,6 @@ impl Parser<'_> {
                 self.error(&word.at, message, "stages count from 0; better give them names");
                 return;
             }
-            (None, None) if text == "scratch" => return,
             (None, None) => Base::Outside(Name { text, at: word.at.clone(), kind }),
         };
         if let Some(stage) = self.stages.last_mut() {
@@ -265,19 +316,47 @@ impl Parser<'_> {
     }
 
     fn mount(&mut self, word: &Word) {
-        let mut start = 0;
-        for part in word.text.split(',') {
-            if let Some(name) = part.strip_prefix("from=") {
-                let skip = start + part.len() - name.len();
-                let mut named = word.behind(skip);
-                named.text.truncate(name.len());
-                named.at.end = named.at.start + name.len();
-                self.used(&named, UseKind::Mount);
+        if word.text.contains('"') {
+            self.error(&word.at, "the mount has a quote in it", "write it without `\\\"`");
+            return;
+        }
+        for field in word.fields() {
+            if let Some((name, value)) = field.pair()
+                && name.eq_ignore_ascii_case("from")
+            {
+                self.used(&value, UseKind::Mount);
             }
-            start += part.len() + 1;
         }
     }
 }
+
+/// What an ONBUILD trigger of an image takes files from beside the context: the name of a stage or image.
+pub fn taken_by_trigger(trigger: &str) -> Option<String> {
+    let instruction = read(trigger).instructions.into_iter().next()?;
+    taken(&instruction).into_iter().next().map(|word| word.text)
+}
+
+/// The names of stages and images in an instruction.
+fn taken(instruction: &Instruction) -> Vec<Word> {
+    let values = |wanted: &str| -> Vec<Word> {
+        let values = instruction.flags.iter().filter_map(Word::pair);
+        values.filter(|(name, _)| *name == wanted).map(|(_, value)| value).collect()
+    };
+    let names = match instruction.name.as_str() {
+        "COPY" => values("--from"),
+        "RUN" => {
+            let fields: Vec<Word> = values("--mount").iter().flat_map(Word::fields).collect();
+            let pairs = fields.iter().filter_map(Word::pair);
+            let is_from = |name: &str| name.trim_matches('"').eq_ignore_ascii_case("from");
+            pairs.filter(|(name, _)| is_from(name)).map(|(_, value)| value).collect()
+        }
+        _ => Vec::new(),
+    };
+    names.into_iter().filter(|name| !name.text.is_empty() && name.text != "scratch").collect()
+}
+
+#[cfg(test)]
+mod cases;
 
 #[cfg(test)]
 mod tests {

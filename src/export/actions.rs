@@ -1,11 +1,24 @@
 //! A GitHub Actions workflow that runs `railyard build`, a job for each point of some axes.
 
 use super::harness::{build, sign_in};
-use super::jobs::{Group, Jobs};
+use super::jobs::{Group, Jobs, JobsError};
 use super::yaml::Node;
 
+/// As many jobs as GitHub makes of one matrix.
+const MOST_JOBS: usize = 256;
+
 /// The workflow as YAML; `manifest` is the manifest's path in the repository.
-pub fn github_actions(jobs: &Jobs, manifest: &str, concurrency: u64) -> String {
+///
+/// # Errors
+/// More jobs than a matrix may have.
+pub fn github_actions(jobs: &Jobs, manifest: &str, concurrency: u64) -> Result<String, JobsError> {
+    for group in &jobs.groups {
+        let product: usize = group.axes.iter().map(|(_, values)| values.len()).product();
+        let count = product - group.exclude.len();
+        if count > MOST_JOBS {
+            return Err(JobsError::TooMany { image: group.images[0].clone(), count, most: MOST_JOBS });
+        }
+    }
     let shared = (!jobs.shared.is_empty()).then_some("shared");
     let mut all: Vec<(String, Node)> = Vec::new();
     if let Some(name) = shared {
@@ -32,7 +45,7 @@ pub fn github_actions(jobs: &Jobs, manifest: &str, concurrency: u64) -> String {
     ]);
     let head = "# Written by railyard. Set the variables RAILYARD_IMAGE and DOCKER_REGISTRY of the repository, and the\n\
         # secrets DOCKER_USERNAME and DOCKER_PASSWORD.\n";
-    format!("{head}{}", workflow.render())
+    Ok(format!("{head}{}", workflow.render()))
 }
 
 fn job(
@@ -108,9 +121,55 @@ fn job(
     Node::map(job)
 }
 
+/// Distinct for each job: its point, or its number where upload-artifact refuses the values.
 fn report_name(group: Option<&Group>) -> String {
     let axes = group.map(|group| group.axes.as_slice()).unwrap_or_default();
-    let points: String = axes.iter().map(|(axis, _)| format!("-${{{{ matrix.{axis} }}}}")).collect();
+    let refused = |value: &String| value.contains(['"', ':', '<', '>', '|', '*', '?', '\r', '\n', '\\', '/']);
+    let points: String = match axes.iter().flat_map(|(_, values)| values).any(refused) {
+        true => "-${{ strategy.job-index }}".to_owned(),
+        false => axes.iter().map(|(axis, _)| format!("-${{{{ matrix.{axis} }}}}")).collect(),
+    };
     let image = group.map_or("shared", |group| group.images[0].as_str());
     format!("railyard-{image}{points}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn group(values: impl IntoIterator<Item = String>, exclude: usize) -> Group {
+        let excluded = |n: usize| vec![("a".to_owned(), n.to_string())];
+        Group {
+            images: vec!["app".to_owned()],
+            axes: vec![("a".to_owned(), values.into_iter().collect())],
+            exclude: (0..exclude).map(excluded).collect(),
+        }
+    }
+
+    #[test]
+    fn reports_have_names_that_are_taken() {
+        let name = |values: &[&str]| report_name(Some(&group(values.iter().map(|v| (*v).to_owned()), 0)));
+        assert_eq!(name(&["1", "2.0"]), "railyard-app-${{ matrix.a }}");
+        assert_eq!(name(&["1", "a:b/c"]), "railyard-app-${{ strategy.job-index }}");
+        assert_eq!(report_name(None), "railyard-shared");
+    }
+
+    #[test]
+    fn a_matrix_has_no_more_jobs_than_github_makes() {
+        let jobs = |values: usize, exclude: usize| Jobs {
+            project: "p".to_owned(),
+            registry: "localhost:5000".to_owned(),
+            variables: Vec::new(),
+            shared: Vec::new(),
+            groups: vec![group((0..values).map(|n| n.to_string()), exclude)],
+            outputs: std::collections::BTreeSet::new(),
+        };
+        assert!(github_actions(&jobs(256, 0), "builds.toml", 4).is_ok());
+        assert!(github_actions(&jobs(257, 1), "builds.toml", 4).is_ok());
+        let error = github_actions(&jobs(257, 0), "builds.toml", 4).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the image `app` would have 257 jobs, of which GitHub makes 256 at most"
+        );
+    }
 }

@@ -1,6 +1,6 @@
 //! A Dockerfile for each cell, with all that it needs, in a directory of its own.
 
-use super::stages::{Inputs, Stages};
+use super::stages::{Inputs, Secret, Stages};
 use super::text::Names;
 use super::{Exported, ExportedFile, Problem};
 use crate::matrix::{CellId, Matrix};
@@ -33,10 +33,10 @@ pub fn dockerfiles(matrix: &Matrix, cells: &[CellId], inputs: Inputs<'_>) -> Res
             1 => String::new(),
             _ => names.give(&matrix.cells[id.0].name) + "/",
         };
-        for (file, variable) in &stages.secrets {
+        for Secret { id: secret, variable, .. } in &stages.secrets {
             exported
                 .notes
-                .push(format!("{}: give `--secret id={file},env={variable}`", matrix.cells[id.0].name));
+                .push(format!("{}: give `--secret id={secret},env={variable}`", matrix.cells[id.0].name));
         }
         let files = stages.finish(&head(matrix)).into_iter();
         exported

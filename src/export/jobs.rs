@@ -59,6 +59,16 @@ pub enum JobsError {
     /// A value that cannot be handed on.
     #[error("the value `{1}` of the axis `{0}` cannot be handed on to `--only`")]
     Value(String, String),
+    /// More jobs than the service makes of a matrix.
+    #[error("the image `{image}` would have {count} jobs, of which GitHub makes {most} at most")]
+    TooMany {
+        /// The image.
+        image: String,
+        /// Points that have a cell.
+        count: usize,
+        /// What is allowed.
+        most: usize,
+    },
     /// The choice has another form.
     #[error(
         "of the image `{image}` only some cells at {point} are chosen, which jobs by these axes cannot be"

@@ -14,14 +14,16 @@ pub(super) fn lines(lines: &[String]) -> String {
     format!("RUN {}", argv(&["/bin/sh", "-ec", &lines.join("\n")]))
 }
 
-/// A RUN of a command of the manifest; its user is not part of it.
-pub(super) fn command(command: &ConcreteCommand) -> String {
+/// A RUN of a command of the manifest, with the ids of its secrets; its user is not part of it.
+pub(super) fn command(command: &ConcreteCommand, secrets: &[String]) -> String {
     let mut run = "RUN".to_owned();
     for target in &command.cache {
         run += &format!(" --mount=type=cache,target={target},sharing=locked");
     }
-    for (file, _) in &command.secrets {
-        run += &format!(" --mount=type=secret,id={file}");
+    for (id, (file, _)) in secrets.iter().zip(&command.secrets) {
+        let target = if id == file { String::new() } else { format!(",target=/run/secrets/{file}") };
+        // Readable by whatever user runs the command: railyard gives a secret to that user.
+        run += &format!(" --mount=type=secret,id={id}{target},mode=0444");
     }
     if command.limits.network == Some(Network::None) {
         run += " --network=none";

@@ -25,6 +25,15 @@ pub struct Inputs<'a> {
     pub link: bool,
 }
 
+/// A secret as builders know it.
+pub(super) struct Secret {
+    /// Names it: the file, with a number where another variable is given in a file of that name.
+    pub(super) id: String,
+    /// The variable that holds it.
+    pub(super) variable: String,
+    file: String,
+}
+
 /// Stages and files of one Dockerfile.
 pub(super) struct Stages<'a> {
     matrix: &'a Matrix,
@@ -35,8 +44,8 @@ pub(super) struct Stages<'a> {
     /// What a stage is for -> its name.
     known: BTreeMap<String, String>,
     files: Vec<ExportedFile>,
-    /// Files that secrets are given in -> the variable that holds them.
-    pub(super) secrets: BTreeMap<String, String>,
+    /// The secrets of all commands.
+    pub(super) secrets: Vec<Secret>,
     /// An image with a shell, for what is prepared beside the cells.
     shell: Option<Source>,
 }
@@ -61,7 +70,7 @@ impl<'a> Stages<'a> {
             text: Vec::new(),
             known: BTreeMap::new(),
             files: Vec::new(),
-            secrets: BTreeMap::new(),
+            secrets: Vec::new(),
             shell,
         }
     }
@@ -181,9 +190,23 @@ impl<'a> Stages<'a> {
     }
 
     fn command(&mut self, command: &ConcreteCommand) -> Vec<String> {
-        let secrets = command.secrets.iter();
-        self.secrets.extend(secrets.map(|(file, variable)| (file.clone(), variable.value.clone())));
-        script::limits(command).into_iter().chain([script::command(command)]).collect()
+        let secrets: Vec<String> =
+            command.secrets.iter().map(|(file, variable)| self.secret(file, &variable.value)).collect();
+        script::limits(command).into_iter().chain([script::command(command, &secrets)]).collect()
+    }
+
+    /// The id of a secret.
+    fn secret(&mut self, file: &str, variable: &str) -> String {
+        let known = self.secrets.iter().find(|known| known.file == file && known.variable == variable);
+        if let Some(known) = known {
+            return known.id.clone();
+        }
+        let taken = |id: &str| self.secrets.iter().any(|known| known.id == id);
+        let numbered = (2..).map(|number| format!("{file}-{number}"));
+        let id = std::iter::once(file.to_owned()).chain(numbered).find(|id| !taken(id));
+        let id = id.expect("numbers do not end");
+        self.secrets.push(Secret { id: id.clone(), variable: variable.to_owned(), file: file.to_owned() });
+        id
     }
 
     fn layer(&mut self, id: LayerId) -> Result<Vec<String>, String> {

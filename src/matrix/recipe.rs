@@ -1,10 +1,11 @@
 //! Dockerfiles with everything rendered, and what they were found to be.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::cell::{CellId, Matrix, Source};
-use crate::dockerfile::{Context, Dockerfile};
+use crate::dockerfile::{Context, Dockerfile, UseKind};
 use crate::manifest::{Location, Network};
 use crate::oci::Reference;
 
@@ -67,6 +68,8 @@ pub struct Recipe {
     pub dockerfile: Dockerfile,
     /// Its context.
     pub context: Arc<Context>,
+    /// The file that says what of the directory is no part of the context.
+    pub ignore: Option<PathBuf>,
     /// What each of the Dockerfile's names means.
     pub sources: Vec<Source>,
 }
@@ -75,6 +78,12 @@ impl Recipe {
     /// What the stage that is built begins with; [`Source::Scratch`] where it is nothing.
     pub fn base(&self) -> &Source {
         self.dockerfile.base.map_or(&Source::Scratch, |base| &self.sources[base])
+    }
+
+    /// Whether a stage begins with a source.
+    pub fn begins_with(&self, source: &Source) -> bool {
+        let names = self.dockerfile.names.iter().zip(&self.sources);
+        names.filter(|(name, _)| name.kind == UseKind::From).any(|(_, known)| known == source)
     }
 
     /// Its distinct sources, in order of the file.

@@ -11,6 +11,7 @@ use super::deliver::{blocking, file_error};
 use super::error::StepError;
 use super::images::ImageFiles;
 use super::worker::{StepReport, StepValue, Worker, used};
+use crate::dockerfile::taken_by_trigger;
 use crate::engine::{BuildRequest, BuiltImage, LineSink, SecretValue};
 use crate::event::Event;
 use crate::layer::{ChangesSpec, LayerBlob, NORMALISED_MTIME, Tree, normalise_changes};
@@ -161,6 +162,11 @@ impl Worker {
             };
             sources.images.insert(self.build_name(source), engine_id);
             sources.layers.extend(config.rootfs.diff_ids.iter().copied().zip(layers.iter().map(as_oci)));
+            if recipe.begins_with(source)
+                && let Some(error) = refused_trigger(&config, &self.source_name(source))
+            {
+                return Err(error);
+            }
             let created = config.created.as_deref().and_then(|text| text.parse::<jiff::Timestamp>().ok());
             sources.created = sources.created.max(created.map(jiff::Timestamp::as_second));
             if source == recipe.base() {
@@ -239,6 +245,19 @@ impl Worker {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Ok(ImageRecord { made: now.as_secs(), ..documents(&config, files.layers) })
     }
+}
+
+/// A trigger that the engine would do in a stage on this image and that takes from others: these are
+/// not among the sources, so nothing pins them.
+fn refused_trigger(config: &ImageConfig, name: &str) -> Option<StepError> {
+    let triggers = config.config.on_build.iter().flatten();
+    let (trigger, taken) = triggers.filter_map(|t| Some((t, taken_by_trigger(t)?))).next()?;
+    let message =
+        format!("`{name}` has the ONBUILD trigger `{trigger}`, which takes from `{taken}` unpinned");
+    Some(
+        StepError::new(message)
+            .help("begin with an image without such triggers, and write what they do into the Dockerfile"),
+    )
 }
 
 /// A layer of the engine's as a canonical blob in the store; `None` where it changes nothing.
@@ -351,6 +370,22 @@ mod tests {
         assert_eq!(history[..2], base[..]);
         assert!(history[2].empty_layer && !history[3].empty_layer);
         assert!(history[2..].iter().all(|entry| entry.created.as_deref() == Some("then")));
+    }
+
+    #[test]
+    fn triggers_of_a_base_that_take_from_other_images_are_refused() {
+        let with = |triggers: &[&str]| {
+            let mut config = ImageConfig::default();
+            config.config.on_build = Some(triggers.iter().map(|t| (*t).to_owned()).collect());
+            refused_trigger(&config, "base:1").map(|error| error.message)
+        };
+        assert_eq!(with(&["COPY . /app", "RUN make"]), None);
+        assert_eq!(
+            with(&["RUN make", "COPY --from=tool:1 / /"]).as_deref(),
+            Some(
+                "`base:1` has the ONBUILD trigger `COPY --from=tool:1 / /`, which takes from `tool:1` unpinned"
+            )
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{Base, Dockerfile, DockerfileError, Name, Parser, UseKind};
-use crate::dockerfile::lines::{Lines, Word};
+use crate::dockerfile::instruction::Word;
+use crate::dockerfile::lines::Lines;
 
 impl Parser<'_> {
     pub(super) fn finish(
@@ -16,6 +17,7 @@ impl Parser<'_> {
             let end = lines.instructions.last().map_or(0..0, |instruction| instruction.at.clone());
             self.error(&end, "the file has no FROM", "begin with `FROM image`");
         }
+        self.later_stages();
         let last = self.stages.len().checked_sub(1);
         let target = match self.settings.target {
             None => last,
@@ -35,6 +37,8 @@ impl Parser<'_> {
                 self.error(&(0..0), format!("there is no stage `{target}`, which is the target"), help);
             }
             self.errors.sort_by_key(|error| error.at.start);
+            // A trigger is refused for each stage that it would be done in.
+            self.errors.dedup();
             return Err(self.errors);
         };
         let needed = self.needed(target);
@@ -60,6 +64,19 @@ impl Parser<'_> {
         names.sort_by_key(|name| name.at.start);
         let base = names.iter().position(|name| Some(&name.at) == base_at.as_ref());
         Ok(Dockerfile { text: text.to_owned(), names, base, args: self.args })
+    }
+
+    /// Refuses to take files from a stage that is not there yet: no image is meant.
+    fn later_stages(&mut self) {
+        let outside = self.stages.iter().flat_map(|stage| &stage.uses).filter_map(|used| match used {
+            Base::Outside(name) if !self.contexts.contains(&name.text) => Some(name),
+            _ => None,
+        });
+        let later: Vec<Name> = outside.filter(|name| self.stage(&name.text).is_some()).cloned().collect();
+        for name in later {
+            let message = format!("the stage `{}` stands behind this one", name.text);
+            self.error(&name.at, message, "take from an earlier stage");
+        }
     }
 
     /// The stages that one needs, itself included.

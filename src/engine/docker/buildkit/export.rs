@@ -12,7 +12,7 @@ use futures_util::StreamExt;
 use tar::{Archive, EntryType};
 use tempfile::NamedTempFile;
 
-use super::super::pipe::{PipeReader, pipe};
+use super::super::pipe::pipe;
 use super::DockerEngine;
 use crate::engine::{BuildRequest, BuiltImage, EngineError};
 use crate::oci::{DiffId, Digest, Hasher};
@@ -74,7 +74,7 @@ struct Taken {
 }
 
 impl Take {
-    fn read(&self, saved: PipeReader) -> io::Result<Taken> {
+    fn read(&self, saved: impl Read) -> io::Result<Taken> {
         let mut taken = Taken::default();
         let mut saved = Archive::new(saved);
         for entry in saved.entries()? {
@@ -90,6 +90,9 @@ impl Take {
                     entry.read_to_end(&mut json)?;
                     if self.is_config(&json) {
                         taken.config = Some(json);
+                    } else {
+                        // A layer whose first name begins with a brace.
+                        self.layer(&mut json.as_slice(), &mut taken)?;
                     }
                 }
                 [0x1f, 0x8b, ..] => {
@@ -143,4 +146,44 @@ impl Take {
 
 fn spool_file(directory: &Path) -> io::Result<NamedTempFile> {
     NamedTempFile::new_in(directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_are_told_by_their_content() {
+        let archive = |files: &[(&str, &[u8])]| {
+            let mut builder = tar::Builder::new(Vec::new());
+            for (name, content) in files {
+                let mut header = tar::Header::new_gnu();
+                header.set_size(content.len() as u64);
+                header.set_mode(0o644);
+                builder.append_data(&mut header, name, *content).unwrap();
+            }
+            builder.into_inner().unwrap()
+        };
+        let (braced, plain) = (archive(&[("{f}", b"x")]), archive(&[("f", b"x")]));
+        let [first, second] = [&braced, &plain].map(|layer| DiffId(Digest::of(layer)));
+        let config = format!(r#"{{"rootfs":{{"diff_ids":["{}","{}"]}}}}"#, first.0, second.0);
+        let saved = archive(&[
+            ("a/layer.tar", &braced),
+            ("a/json", b"{}"),
+            ("b/layer.tar", &plain),
+            ("config.json", config.as_bytes()),
+            ("manifest.json", b"[]"),
+        ]);
+        let spool = tempfile::tempdir().unwrap();
+        let take = Take {
+            diff_ids: vec![first, second],
+            wanted: [first, second].into(),
+            spool: spool.path().to_owned(),
+        };
+        let taken = take.read(saved.as_slice()).unwrap();
+        assert_eq!(taken.config.as_deref(), Some(config.as_bytes()));
+        for (id, layer) in [(first, braced), (second, plain)] {
+            assert_eq!(std::fs::read(taken.layers[&id].path()).unwrap(), layer);
+        }
+    }
 }
