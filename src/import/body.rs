@@ -171,6 +171,11 @@ impl Builder<'_, '_> {
                 RemarkKind::Note,
                 "a command taken over as it is, as a setup step: it runs on the base, before the layers",
             );
+            let mut words = text.split(|c: char| c.is_whitespace() || ";&|()".contains(c));
+            if !self.model.layers.is_empty() && words.any(|word| matches!(word, "rm" | "rmdir" | "unlink")) {
+                let text = "what this removes of the layers before it, which stays";
+                self.remark(line, RemarkKind::Left, text);
+            }
             return;
         };
         if !helpers.is_empty() {
