@@ -107,7 +107,8 @@ fn said(instruction: &str, kind: RemarkKind, words: &str) {
         "docker build --build-arg R=$R -t acme/x:1 .",
     );
     let imported = harness_pipeline(&text, &BTreeMap::new()).unwrap();
-    let line = text.lines().position(|line| line.trim() == instruction).unwrap() + 1;
+    let last = instruction.lines().last().unwrap().trim();
+    let line = text.lines().position(|line| line.trim() == last).unwrap() + 1;
     let is_said = |r: &railyard::import::Remark| r.line == line && r.kind == kind && r.text.contains(words);
     assert!(imported.remarks.iter().any(is_said), "{instruction}: {:?}", imported.remarks);
 }
@@ -128,6 +129,7 @@ fn what_is_not_understood_is_said_with_its_line() {
     said("RUN --mount=type=cache,target=/x a", RemarkKind::Left, "RUN --mount");
     said("COPY --from=x --chmod=755 /a /a", RemarkKind::Left, "COPY --from");
     said("ENV A=$HOME/x", RemarkKind::Left, "ENV A");
+    said("RUN mkdir /a\nRUN rm -rf /opt/a", RemarkKind::Left, "which stays");
 }
 
 proptest! {
