@@ -1,12 +1,15 @@
 //! A pipeline's variables, script and Dockerfile -> [`Model`].
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use super::dockerfile::{Action, Instruction, actions, instructions};
-use super::model::{Content, Image, Layer, Model, Tool};
+use regex::Regex;
+
+use super::dockerfile::{Instruction, instructions};
+use super::model::{Image, Model};
 use super::pipeline::Pipeline;
-use super::script::{self, CLOSE, OPEN};
-use super::value::{Piece, Values};
+use super::script::{self, CLOSE, OPEN, OTHERWISE};
+use super::value::{Piece, Values, values_of};
 use super::{Remark, RemarkKind};
 
 /// What a variable of the pipeline becomes.
@@ -21,12 +24,24 @@ pub(super) enum Role {
 
 /// The usual name of the variable that holds the repository.
 const TARGET: &str = "TARGET_REPO";
+/// Names that axes cannot have, or that one has already.
+const TAKEN_AXES: [&str; 10] =
+    ["axes", "vars", "base", "version", "arch", "os", "platform", "timestamp", "item", "runtime"];
+/// Attributes that every row may have.
+const TAKEN_ATTRIBUTES: [&str; 3] = ["name", "base", "build"];
 
 pub(super) struct Builder<'p, 'r> {
     pub(super) values: Values<'p>,
+    pub(super) inputs: &'p BTreeMap<String, String>,
     pub(super) roles: BTreeMap<String, Role>,
     pub(super) remarks: &'r mut Vec<Remark>,
     pub(super) model: Model,
+    /// Stages of the Dockerfile, by name and number: what they are, if that is known.
+    pub(super) stages: BTreeMap<String, Option<String>>,
+    /// Variables of the Dockerfile with their values, in which shell variables are between marks.
+    pub(super) constants: BTreeMap<String, String>,
+    /// The user of the next instruction, if one is set.
+    pub(super) user: Option<String>,
 }
 
 /// Reads the images out of a pipeline's first step that builds some.
@@ -35,356 +50,375 @@ pub(super) fn build(
     inputs: &BTreeMap<String, String>,
     remarks: &mut Vec<Remark>,
 ) -> Option<Model> {
+    let mut left = |line, text: String| remarks.push(Remark { line, kind: RemarkKind::Left, text });
     let Some(step) = pipeline.builder() else {
-        let text = "no step has a script with `docker build`".to_owned();
-        remarks.push(Remark { line: 1, kind: RemarkKind::Left, text });
+        left(1, "no step has a script with `docker build`".to_owned());
         return None;
     };
     let script = script::read(&step.script);
-    let Some(lines) = script.files.get("Dockerfile") else {
-        let text = format!("the step `{}` builds a Dockerfile that the pipeline does not hold", step.name);
-        remarks.push(Remark { line: step.line, kind: RemarkKind::Left, text });
+    script.left.iter().for_each(|(line, text)| left(*line, text.clone()));
+    let Some(lines) = script.dockerfile().filter(|_| script.build.is_some()) else {
+        left(
+            step.line,
+            format!("the step `{}` builds a Dockerfile that the pipeline does not hold", step.name),
+        );
         return None;
     };
     let found = instructions(lines);
     let values = Values { pipeline, step, script: &script };
-    let model = Model { name: pipeline.name.clone(), ..Model::default() };
-    let mut builder = Builder { values, roles: BTreeMap::new(), remarks, model };
-    builder.bases(&found)?;
-    builder.tags();
-    builder.body(&found);
+    let mut builder = Builder {
+        values,
+        inputs,
+        roles: BTreeMap::new(),
+        remarks,
+        model: Model { name: pipeline.name.clone(), ..Model::default() },
+        stages: BTreeMap::new(),
+        constants: BTreeMap::new(),
+        user: None,
+    };
+    let mut body = builder.bases(&found)?;
+    builder.conditions(&mut body);
+    builder.tags(&mut body);
+    builder.body(&body);
     builder.surroundings();
-    builder.resolve(inputs);
+    builder.resolve();
     Some(builder.model)
 }
 
-fn is_extended(instruction: &Instruction) -> bool {
-    !instruction.conditions.is_empty()
-}
-
 /// The name of a shell variable that a text is, and nothing else.
-fn sole(text: &str) -> Option<&str> {
+pub(super) fn sole(text: &str) -> Option<&str> {
     text.trim_matches('"').strip_prefix(OPEN)?.strip_suffix(CLOSE).filter(|name| !name.contains(CLOSE))
 }
 
 /// A name for templates: lower-case letters, digits and `_`.
 fn name_of(text: &str) -> String {
-    text.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect()
+    let name: String =
+        text.to_ascii_lowercase().chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '_' }).collect();
+    match name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
+        true => name,
+        false => format!("_{name}"),
+    }
 }
+
+/// The name of a table: letters, digits, `_` and `-`.
+pub(super) fn slug(text: &str) -> String {
+    let plain: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-') { c } else { '-' })
+        .collect();
+    let plain = plain.trim_start_matches(['-', '_']).trim_end_matches('-');
+    if plain.is_empty() { "part".to_owned() } else { plain.to_owned() }
+}
+
+/// A name that is not taken yet.
+pub(super) fn fresh(name: &str, separator: char, is_taken: impl Fn(&str) -> bool) -> String {
+    let mut fresh = name.to_owned();
+    let mut number = 2;
+    while is_taken(&fresh) {
+        fresh = format!("{name}{separator}{number}");
+        number += 1;
+    }
+    fresh
+}
+
+/// A text without anything that templates would take for theirs.
+pub(super) fn literal(text: &str) -> String {
+    static MARKUP: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\{[{%#]").expect("a pattern"));
+    MARKUP.replace_all(text, |found: &regex::Captures<'_>| format!("{{{{ '{}' }}}}", &found[0])).into_owned()
+}
+
+static VARIABLE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))").expect("a pattern"));
 
 impl Builder<'_, '_> {
     pub(super) fn remark(&mut self, line: usize, kind: RemarkKind, text: impl Into<String>) {
-        self.remarks.push(Remark { line, kind, text: text.into() });
+        // No marks where people read.
+        let text = text.into().replace(OPEN, "${").replace(CLOSE, "}").replace('\n', " ");
+        self.remarks.push(Remark { line, kind, text });
     }
 
-    /// FROM and COPY --from: what the variables that they use are.
-    fn bases(&mut self, found: &[Instruction]) -> Option<()> {
-        let arguments: Vec<&str> =
-            found.iter().filter(|i| i.keyword == "ARG").map(|i| i.rest.as_str()).collect();
-        let from: Vec<(&Instruction, String, Option<String>)> = found
-            .iter()
-            .filter(|i| i.keyword == "FROM")
-            .map(|i| {
-                let words: Vec<&str> = i.rest.split_whitespace().collect();
-                let image = words.first().copied().unwrap_or_default();
-                // `${NAME}` of an ARG is what --build-arg of the same name holds.
-                let named = image.trim_start_matches("${").trim_start_matches('$').trim_end_matches('}');
-                let image = if arguments.contains(&named) {
-                    format!("{OPEN}{named}{CLOSE}")
-                } else {
-                    image.to_owned()
-                };
-                (i, image, words.get(2).map(|name| (*name).to_owned()))
-            })
-            .collect();
-        let (last, stages) = from.split_last()?;
-        let base = sole(&last.1).and_then(|name| self.values.input(name));
-        let Some(base) = base else {
-            self.remark(
-                last.0.line,
-                RemarkKind::Left,
-                "the base of the image is no variable of the pipeline",
-            );
+    /// An instruction that is not carried over.
+    pub(super) fn left(&mut self, instruction: &Instruction) {
+        let Instruction { line, keyword, rest, .. } = instruction;
+        self.remark(*line, RemarkKind::Left, format!("`{keyword} {rest}`"));
+    }
+
+    /// A text of the Dockerfile with the values of its variables, as far as they are known.
+    pub(super) fn with_constants(&self, text: &str) -> String {
+        let value = |found: &regex::Captures<'_>| {
+            let name = found.get(1).or(found.get(2)).map_or("", |name| name.as_str());
+            self.constants.get(name).cloned().unwrap_or_else(|| found[0].to_owned())
+        };
+        VARIABLE.replace_all(text, value).into_owned()
+    }
+
+    /// The value of an ARG: that of the command line, or its default.
+    pub(super) fn argument(&self, rest: &str) -> (String, Option<String>) {
+        let (name, default) = match rest.split_once('=') {
+            Some((name, default)) => (name, Some(default.trim_matches('"').to_owned())),
+            None => (rest, None),
+        };
+        let given = self.values.script.build.as_ref().and_then(|build| {
+            build.arguments.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
+        });
+        (name.to_owned(), given.or(default))
+    }
+
+    /// FROM and COPY --from: what the variables that they use are. Gives what follows the last FROM.
+    fn bases(&mut self, found: &[Instruction]) -> Option<Vec<Instruction>> {
+        let at = found.iter().rposition(|i| i.keyword == "FROM");
+        let Some(at) = at else {
+            self.remark(1, RemarkKind::Left, "the Dockerfile has no FROM");
             return None;
         };
-        self.model.base.clone_from(&base);
-        self.roles.insert(base, Role::Base);
-        for (instruction, image, alias) in stages {
-            match (sole(image).and_then(|name| self.values.input(name)), alias) {
-                (Some(input), Some(alias)) => {
-                    self.roles.entry(input).or_insert(Role::Attribute(name_of(alias)));
+        let build = self.values.script.build.clone().unwrap_or_default();
+        if let Some(target) = build.target {
+            self.remark(build.line, RemarkKind::Left, format!("`--target {target}`: the last stage is read"));
+        }
+        let mut number = 0;
+        let mut is_in_stage = false;
+        for (n, instruction) in found[..=at].iter().enumerate() {
+            let line = instruction.line;
+            match instruction.keyword.as_str() {
+                "ARG" if !is_in_stage => {
+                    let (name, value) = self.argument(&instruction.rest);
+                    self.constants.extend(value.map(|value| (name, value)));
                 }
-                _ => self.remark(
-                    instruction.line,
-                    RemarkKind::Left,
-                    format!("the stage `{}`", instruction.rest),
-                ),
+                "FROM" => {
+                    is_in_stage = true;
+                    let words: Vec<&str> =
+                        instruction.rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
+                    let image = self.with_constants(words.first().copied().unwrap_or_default());
+                    let input = sole(&image).and_then(|name| self.values.input(name));
+                    if n == at {
+                        let Some(input) = input else {
+                            let text = "the base of the image is no variable of the pipeline";
+                            self.remark(line, RemarkKind::Left, text);
+                            return None;
+                        };
+                        self.model.base.clone_from(&input);
+                        self.roles.insert(input, Role::Base);
+                        break;
+                    }
+                    let alias = words.get(2).map(|name| (*name).to_owned());
+                    if input.is_none() {
+                        self.remark(line, RemarkKind::Left, format!("the stage `{}`", instruction.rest));
+                    }
+                    for name in [Some(number.to_string()), alias].into_iter().flatten() {
+                        self.stages.insert(name, input.clone());
+                    }
+                    number += 1;
+                }
+                _ if is_in_stage => {
+                    let text = format!("of a stage: `{} {}`", instruction.keyword, instruction.rest);
+                    self.remark(line, RemarkKind::Left, text);
+                }
+                _ => self.left(instruction),
             }
         }
-        for instruction in found.iter().filter(|i| i.keyword == "COPY") {
+        // ARGs before FROM are not known behind it.
+        self.constants.clear();
+        let named: Vec<(String, Option<String>)> = self
+            .stages
+            .iter()
+            .filter(|(name, _)| !is_number(name))
+            .map(|(n, i)| (n.clone(), i.clone()))
+            .collect();
+        let numbered = self.stages.iter().filter(|(name, _)| is_number(name));
+        let numbered: Vec<(String, Option<String>)> =
+            numbered.map(|(n, i)| (format!("stage_{n}"), i.clone())).collect();
+        for (name, input) in named.into_iter().chain(numbered) {
+            let Some(input) = input.filter(|input| !self.roles.contains_key(input)) else { continue };
+            let name = fresh(&name_of(&name), '_', |name| {
+                TAKEN_ATTRIBUTES.contains(&name)
+                    || self.roles.values().any(|r| *r == Role::Attribute(name.into()))
+            });
+            self.roles.insert(input, Role::Attribute(name));
+        }
+        let body = found[at..].to_vec();
+        for instruction in body.iter().filter(|i| i.keyword == "COPY") {
             let from = instruction.rest.split_whitespace().find_map(|word| word.strip_prefix("--from="));
-            if let Some(input) = from.and_then(sole).and_then(|name| self.values.input(name)) {
-                self.roles.entry(input.clone()).or_insert(Role::Var(name_of(&input)));
+            let input = from.and_then(sole).and_then(|name| self.values.input(name));
+            if let Some(input) = input.filter(|input| !self.roles.contains_key(input)) {
+                let name = fresh(&name_of(&input), '_', |name| {
+                    self.roles.values().any(|role| *role == Role::Var(name.into()))
+                });
+                self.roles.insert(input, Role::Var(name));
             }
         }
-        Some(())
+        Some(body)
+    }
+
+    /// Leaves conditions that hold for the whole file, and instructions of an `else`.
+    fn conditions(&mut self, body: &mut Vec<Instruction>) {
+        let common = body.first().map(|from| from.conditions.clone()).unwrap_or_default();
+        let mut known: Option<Vec<String>> = None;
+        for instruction in std::mem::take(body) {
+            let mut instruction = instruction;
+            if instruction.conditions.starts_with(&common) {
+                instruction.conditions.drain(..common.len());
+            }
+            if instruction.conditions.iter().any(|condition| condition.starts_with(OTHERWISE)) {
+                let text = format!("of an `else`: `{} {}`", instruction.keyword, instruction.rest);
+                self.remark(instruction.line, RemarkKind::Left, text);
+                continue;
+            }
+            if !instruction.conditions.is_empty() {
+                let first = known.get_or_insert_with(|| instruction.conditions.clone());
+                if *first != instruction.conditions {
+                    let text = "this has a condition of its own; the second image has all that has one";
+                    self.remark(instruction.line, RemarkKind::Note, text);
+                }
+            }
+            body.push(instruction);
+        }
     }
 
     /// The name that a variable has in templates.
-    fn template(&mut self, input: &str) -> String {
-        let role = self.roles.entry(input.to_owned()).or_insert_with(|| {
+    pub(super) fn template(&mut self, input: &str) -> String {
+        if !self.roles.contains_key(input) {
             let name = name_of(input);
-            let name = name.strip_suffix("_version").unwrap_or(&name);
+            let name = name.strip_suffix("_version").filter(|name| !name.is_empty()).unwrap_or(&name);
             // The version of the plugin; `version` means a tool's in templates.
-            Role::Axis(if name == "version" { "harness".to_owned() } else { name.to_owned() })
-        });
-        match role {
+            let name = if name == "version" { "harness" } else { name };
+            let name = fresh(name, '_', |name| {
+                TAKEN_AXES.contains(&name) || self.roles.values().any(|role| *role == Role::Axis(name.into()))
+            });
+            self.roles.insert(input.to_owned(), Role::Axis(name));
+        }
+        match &self.roles[input] {
             Role::Base => "{{ runtime.base }}".into(),
             Role::Attribute(name) => format!("{{{{ runtime.{name} }}}}"),
             Role::Var(name) => format!("{{{{ vars.{name} }}}}"),
             Role::Axis(name) => format!("{{{{ {name} }}}}"),
-            Role::Repository => String::new(),
+            Role::Repository => literal(&self.value(input)),
         }
+    }
+
+    /// The first value of an input.
+    pub(super) fn value(&self, input: &str) -> String {
+        let (values, _) = values_of(self.values.pipeline, input, self.inputs);
+        values.into_iter().next().unwrap_or_default()
     }
 
     /// A text with marks as a template.
     pub(super) fn render(&mut self, line: usize, text: &str, extended: bool) -> String {
+        let pieces = self.values.pieces(text, extended);
+        self.rendered(line, &pieces)
+    }
+
+    fn rendered(&mut self, line: usize, pieces: &[Piece]) -> String {
         let mut rendered = String::new();
-        for piece in self.values.pieces(text, extended) {
-            match piece {
-                Piece::Text(text) => rendered += &text,
-                Piece::Input(input) => rendered += &self.template(&input),
-                Piece::RuntimeOf(_) => rendered += "{{ runtime }}",
-                Piece::VersionOf(_) => rendered += "{{ runtime.build }}",
-                Piece::Timestamp => rendered += "{{ timestamp }}",
-                Piece::Unknown(name) => {
-                    self.remark(
-                        line,
-                        RemarkKind::Fault,
-                        format!("nothing sets the variable `{name}` that is used here"),
-                    );
+        for piece in pieces {
+            let template = match piece {
+                Piece::Text(text) => {
+                    rendered += &literal(text);
+                    continue;
                 }
+                Piece::Input(input) => self.template(input),
+                Piece::RuntimeOf(_) => "{{ runtime }}".to_owned(),
+                Piece::VersionOf(_) => "{{ runtime.build }}".to_owned(),
+                Piece::Timestamp => "{{ timestamp }}".to_owned(),
+                Piece::Unknown(name) => {
+                    let text = format!("nothing sets the variable `{name}` that is used here");
+                    self.remark(line, RemarkKind::Fault, text);
+                    continue;
+                }
+            };
+            // A brace before it would open it.
+            if rendered.ends_with('{') {
+                rendered.pop();
+                rendered += "{{ '{' }}";
             }
+            rendered += &template;
         }
         rendered
     }
 
     /// The repository and the tags.
-    fn tags(&mut self) {
-        let Some((line, text)) = self.values.script.tag.clone() else { return };
-        let conditional =
-            self.values.script.files["Dockerfile"].iter().any(|line| !line.conditions.is_empty());
-        let pieces = self.values.pieces(&text, false);
-        let given = match pieces.first() {
-            Some(Piece::Input(input)) => Some(input.clone()),
-            _ => self
-                .values
-                .pipeline
-                .variables
-                .iter()
-                .map(|variable| variable.name.clone())
-                .find(|name| name == TARGET),
-        };
-        if let Some(input) = given {
-            self.roles.insert(input, Role::Repository);
+    fn tags(&mut self, body: &mut [Instruction]) {
+        let build = self.values.script.build.clone().unwrap_or_default();
+        let line = build.line;
+        for other in build.tags.iter().skip(1) {
+            self.remark(line, RemarkKind::Left, format!("another tag: `-t {other}`"));
         }
-        let tag = |text: &str| {
-            text.rsplit_once(':').map(|(_, tag)| tag.to_owned()).unwrap_or_else(|| "latest".into())
+        let Some(text) = build.tags.first() else {
+            let text =
+                "`docker build` has no `-t` here: the image is `plugin:latest` at `localhost:5000/acme`";
+            self.remark(line, RemarkKind::Left, text);
+            self.model.images.push(Image { tag: "latest".into(), ..Image::default() });
+            body.iter_mut().for_each(|instruction| instruction.conditions.clear());
+            return;
         };
-        let without_time = |text: String| text.replace("-{{ timestamp }}", "");
-        // A colon within an expression is none of the reference's.
-        let base = self.render(line, &text, false);
-        if base.contains("{{ timestamp }}") {
-            self.remark(
-                line,
-                RemarkKind::Left,
-                "the time in the tag: the same content keeps its tag and is not built again",
-            );
-        }
-        if let Some((repository, _)) =
-            base.rsplit_once(':').filter(|(repository, _)| repository.contains('/'))
+        let pieces = self.values.pieces(text, false);
+        let (mut repository, tag) = split(&pieces);
+        if !repository.iter().any(|piece| matches!(piece, Piece::Input(_)))
+            && self.values.pipeline.variable(TARGET).is_some()
+            && !self.roles.contains_key(TARGET)
         {
-            self.model.repository = repository.to_owned();
+            let written = self.rendered(line, &repository);
+            let text = format!("images go to the repository of `{TARGET}`, not to `{written}`");
+            self.remark(line, RemarkKind::Note, text);
+            repository = vec![Piece::Input(TARGET.into())];
         }
-        let first = Image { tag: without_time(tag(&base)), ..Image::default() };
-        self.model.images.push(first);
-        if conditional {
-            let extended = self.render(line, &text, true);
-            self.model.images.push(Image { tag: without_time(tag(&extended)), ..Image::default() });
+        for piece in &repository {
+            if let Piece::Input(input) = piece {
+                self.roles.entry(input.clone()).or_insert(Role::Repository);
+            }
         }
-    }
-
-    fn body(&mut self, found: &[Instruction]) {
-        let mut constants: Vec<(String, String)> = Vec::new();
-        for instruction in found {
-            let extended = is_extended(instruction);
-            let at = usize::from(extended && self.model.images.len() > 1);
-            let line = instruction.line;
-            match instruction.keyword.as_str() {
-                "FROM" | "ARG" => {}
-                "ENV" => self.env(instruction, at, &mut constants),
-                "USER" => self.model.images[at].user = Some(instruction.rest.clone()),
-                "ENTRYPOINT" => self.model.images[at].entrypoint = Some(instruction.rest.clone()),
-                "COPY" => self.copy(instruction, at == 1),
-                "RUN" => self.run(instruction, at == 1, &constants),
-                keyword => self.remark(line, RemarkKind::Left, format!("`{keyword} {}`", instruction.rest)),
+        self.model.repository = self.rendered(line, &repository);
+        let base = self.tag(line, &tag);
+        self.model.images.push(Image { tag: base.clone(), ..Image::default() });
+        if body.iter().all(|instruction| instruction.conditions.is_empty()) {
+            return;
+        }
+        let (_, tag) = split(&self.values.pieces(text, true));
+        let extended = self.tag(line, &tag);
+        if extended != base {
+            self.model.images.push(Image { tag: extended, ..Image::default() });
+            return;
+        }
+        // One image, with or without what has a condition.
+        for instruction in body {
+            if !std::mem::take(&mut instruction.conditions).is_empty() {
+                let text = "this has a condition, but the tag is the same: it is in the image";
+                self.remark(instruction.line, RemarkKind::Note, text);
             }
         }
     }
 
-    fn env(&mut self, instruction: &Instruction, at: usize, constants: &mut Vec<(String, String)>) {
-        let Some((name, value)) = instruction.rest.split_once('=') else { return };
-        let value = value.trim().trim_matches('"');
-        if name == "PATH" {
-            let entries = value.split(':').filter(|entry| entry.starts_with('/'));
-            self.model.images[at].path = entries.map(str::to_owned).collect();
-            return;
+    /// A tag; the time in it is left out.
+    fn tag(&mut self, line: usize, pieces: &[Piece]) -> String {
+        if pieces.is_empty() {
+            return "latest".to_owned();
         }
-        let value = self.render(instruction.line, value, true);
-        constants.push((name.to_owned(), value.clone()));
-        self.model.images[at].env.push((name.to_owned(), value));
+        let tag = self.rendered(line, pieces);
+        let without = tag.replace("-{{ timestamp }}", "").replace("{{ timestamp }}-", "");
+        if without != tag {
+            let text = "the time in the tag: the same content keeps its tag and is not built again";
+            self.remark(line, RemarkKind::Left, text);
+        }
+        without
     }
+}
 
-    fn copy(&mut self, instruction: &Instruction, extended: bool) {
-        let words: Vec<&str> = instruction.rest.split_whitespace().collect();
-        let from = words.iter().find_map(|word| word.strip_prefix("--from="));
-        let paths: Vec<&str> = words.iter().filter(|word| !word.starts_with("--")).copied().collect();
-        let ([source, target], Some(from)) = (paths.as_slice(), from) else {
-            self.remark(instruction.line, RemarkKind::Left, format!("`COPY {}`", instruction.rest));
-            return;
+fn is_number(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// The repository and the tag of a reference; no tag where there is none.
+fn split(pieces: &[Piece]) -> (Vec<Piece>, Vec<Piece>) {
+    for (at, piece) in pieces.iter().enumerate().rev() {
+        let Piece::Text(text) = piece else { continue };
+        let Some((before, after)) = text.rsplit_once(':').filter(|(_, after)| !after.contains('/')) else {
+            if text.contains('/') {
+                break;
+            }
+            continue;
         };
-        if source.trim_end_matches('/') != target.trim_end_matches('/') {
-            self.remark(
-                instruction.line,
-                RemarkKind::Left,
-                format!("a copy to another place: `COPY {}`", instruction.rest),
-            );
-            return;
-        }
-        let (name, from) = match sole(from).and_then(|name| self.values.input(name)) {
-            Some(input) => ("plugin".to_owned(), self.template(&input)),
-            None => (name_of(from).replace('_', "-"), format!("{{{{ runtime.{} }}}}", name_of(from))),
-        };
-        let layers = &mut self.model.layers;
-        let known = layers.iter_mut().find(|layer| layer.name == name);
-        if let Some(Layer { content: Content::Copy { paths, .. }, .. }) = known {
-            paths.push((*source).to_owned());
-            return;
-        }
-        let content = Content::Copy { from, paths: vec![(*source).to_owned()], executable: false };
-        layers.push(Layer { name, content, extended });
+        let text = |text: &str| (!text.is_empty()).then(|| Piece::Text(text.to_owned()));
+        let repository = pieces[..at].iter().cloned().chain(text(before)).collect();
+        return (repository, text(after).into_iter().chain(pieces[at + 1..].iter().cloned()).collect());
     }
-
-    fn run(&mut self, instruction: &Instruction, extended: bool, constants: &[(String, String)]) {
-        let line = instruction.line;
-        let text = constants.iter().fold(instruction.rest.clone(), |text, (name, value)| {
-            text.replace(&format!("${{{name}}}"), value).replace(&format!("${name}"), value)
-        });
-        let Some(mut actions) = actions(&text) else {
-            let script = self.render(line, &instruction.rest, true);
-            self.model.setup.push((line, script));
-            self.remark(
-                line,
-                RemarkKind::Note,
-                "a command taken over as it is, as a setup step: it runs on the base, before the layers",
-            );
-            return;
-        };
-        // What is downloaded is known before its mode is changed.
-        actions.sort_by_key(|action| !matches!(action, Action::Download { .. }));
-        for action in actions {
-            self.action(line, action, extended);
-        }
-    }
-
-    fn action(&mut self, line: usize, action: Action, extended: bool) {
-        let add = |layers: &mut Vec<Layer>, name: &str, content| {
-            layers.push(Layer { name: name.to_owned(), content, extended });
-        };
-        match action {
-            Action::Directories { mode, paths } => {
-                let made =
-                    paths.into_iter().map(|path| (path.trim_end_matches('/').to_owned(), mode.clone()));
-                let known = self.model.layers.iter_mut().find(|layer| layer.name == "directories");
-                match known {
-                    Some(Layer { content: Content::Directories(directories), .. }) => {
-                        directories.extend(made)
-                    }
-                    _ => add(&mut self.model.layers, "directories", Content::Directories(made.collect())),
-                }
-            }
-            Action::Modes { mode, paths } => self.modes(line, &mode, &paths),
-            Action::Download { urls, path, member } => {
-                let name = path.rsplit('/').next().unwrap_or("tool").to_owned();
-                let urls: Vec<String> = urls.iter().map(|url| self.render(line, url, true)).collect();
-                let tool = Tool { name: name.clone(), urls, path, member };
-                if self.model.tools.contains(&tool) {
-                    return;
-                }
-                self.remark(
-                    line,
-                    RemarkKind::Note,
-                    format!("`{name}` is a tool now: downloaded once, its sha256 pinned by the lock"),
-                );
-                self.model.tools.push(tool);
-                add(&mut self.model.layers, &name.clone(), Content::Tool(name));
-            }
-            Action::Npm { package, version, settings } => {
-                let version = self.render(line, &version, true);
-                let mut script = settings;
-                script.push(format!("npm install -g --no-audit --no-fund {package}@{version}"));
-                // Where Node.js is copied from is where npm can run, once for all images.
-                let builder = self.roles.values().find_map(|role| match role {
-                    Role::Attribute(name) => Some(format!("{{{{ runtime.{name} }}}}")),
-                    _ => None,
-                });
-                let prefix = self.model.images[0]
-                    .path
-                    .first()
-                    .and_then(|path| path.strip_suffix("/bin"))
-                    .unwrap_or("/usr/local");
-                let programs =
-                    if package == "serverless" { vec!["serverless", "sls"] } else { vec![package.as_str()] };
-                let mut keep = vec![format!("{prefix}/lib/node_modules/{package}")];
-                keep.extend(programs.iter().map(|program| format!("{prefix}/bin/{program}")));
-                let reads = Some(prefix.to_owned());
-                self.remark(
-                    line,
-                    RemarkKind::Note,
-                    format!("`{package}` is installed once for each Node.js and version; check `keep`"),
-                );
-                let image = builder.unwrap_or_else(|| "{{ runtime.base }}".into());
-                let content = Content::Run { image, script: script.join("\n"), keep, reads };
-                add(&mut self.model.layers, &package, content);
-            }
-            Action::Check(command) => {
-                let name = command.split_whitespace().next().unwrap_or("smoke").to_owned();
-                if !self.model.checks.iter().any(|(known, ..)| *known == name) {
-                    self.model.checks.push((name, command, None));
-                }
-            }
-        }
-    }
-
-    fn modes(&mut self, line: usize, mode: &str, paths: &[String]) {
-        for path in paths {
-            // A tool is executable anyway.
-            if mode.ends_with("+x") && self.model.tools.iter().any(|tool| tool.path == *path) {
-                continue;
-            }
-            // Of copies that hold the path the innermost.
-            let depth = |paths: &[String]| {
-                paths.iter().filter(|copied| path.starts_with(copied.as_str())).map(String::len).max()
-            };
-            let layers = self.model.layers.iter_mut().filter_map(|layer| match &mut layer.content {
-                Content::Copy { paths, executable, .. } => Some((depth(paths)?, executable)),
-                _ => None,
-            });
-            let copied = layers.max_by_key(|(depth, _)| *depth).map(|(_, executable)| executable);
-            match copied {
-                Some(executable) if mode.ends_with("+x") => *executable = true,
-                _ => self.remark(line, RemarkKind::Left, format!("`chmod {mode} {path}`")),
-            }
-        }
-    }
+    (pieces.to_vec(), Vec::new())
 }

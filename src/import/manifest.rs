@@ -2,14 +2,14 @@
 
 use std::fmt::Write as _;
 
-use super::model::{Content, Image, Layer, Model};
+use super::model::{Content, Image, Layer, Model, Setup};
 
 /// The manifest's text.
 pub(super) fn write(model: &Model) -> String {
     let mut text = format!(
         "# Read from the pipeline {}. `railyard check` says whether it is whole, `railyard plan` what it makes.\nschema = 1\n\n\
          [project]\nname = {}\nrepository = {}\n",
-        model.name.replace('\n', " "),
+        model.name.replace(char::is_control, " "),
         quote(&model.name),
         quote(&model.repository)
     );
@@ -50,7 +50,11 @@ pub(super) fn write(model: &Model) -> String {
             quote(&tool.path)
         );
         if let Some(member) = &tool.member {
-            let _ = writeln!(text, "extract = {{ members = [{}] }}\nmode = \"0755\"", quote(member));
+            let _ = writeln!(text, "extract = {{ members = [{}] }}", quote(member));
+        }
+        // Tools are executable unless it is said; members keep the archive's modes.
+        if tool.member.is_some() || tool.mode != "0755" {
+            let _ = writeln!(text, "mode = {}", quote(&tool.mode));
         }
     }
     model.layers.iter().for_each(|one| layer(&mut text, one));
@@ -110,13 +114,20 @@ fn image(text: &mut String, model: &Model, image: &Image, at: usize) {
     let _ = writeln!(text, "tags = [{}]", quote(&image.tag));
     if at == 0 {
         text.push_str("base = \"{{ runtime.base }}\"\n");
-        if !model.setup.is_empty() {
-            text.push_str("setup = [\n");
-            for (_, script) in &model.setup {
-                let _ = writeln!(text, "  {{ user = \"root\", script = {} }},", quote(script));
-            }
-            text.push_str("]\n");
+    }
+    let commands: Vec<&Setup> = model.setup.iter().filter(|setup| at > 0 || !setup.extended).collect();
+    // The second image inherits those of the first unless it has some of its own.
+    if !commands.is_empty() && (at == 0 || model.setup.iter().any(|setup| setup.extended)) {
+        text.push_str("setup = [\n");
+        for Setup { user, env, script, .. } in commands {
+            let user = user.as_ref().map(|user| format!("user = {}, ", quote(user))).unwrap_or_default();
+            let env: Vec<String> =
+                env.iter().map(|(name, value)| format!("{} = {}", key(name), quote(value))).collect();
+            let env =
+                if env.is_empty() { String::new() } else { format!("env = {{ {} }}, ", env.join(", ")) };
+            let _ = writeln!(text, "  {{ {user}{env}script = {} }},", quote(script));
         }
+        text.push_str("]\n");
     }
     // In the order of the Dockerfile, which may put a conditional one between others.
     let layers: Vec<String> = model
@@ -144,13 +155,13 @@ fn image(text: &mut String, model: &Model, image: &Image, at: usize) {
     if !image.env.is_empty() {
         let _ = writeln!(text, "\n[images.{}.env]", image.id);
         for (name, value) in &image.env {
-            let _ = writeln!(text, "{name} = {}", quote(value));
+            let _ = writeln!(text, "{} = {}", key(name), quote(value));
         }
     }
     if at == 0 && !model.outputs.is_empty() {
         let _ = writeln!(text, "\n[images.{}.outputs]", image.id);
         for (name, value) in &model.outputs {
-            let _ = writeln!(text, "{name} = {}", quote(value));
+            let _ = writeln!(text, "{} = {}", key(name), quote(value));
         }
     }
 }
@@ -160,15 +171,70 @@ fn list(texts: &[String]) -> String {
     format!("[{}]", quoted.join(", "))
 }
 
+/// A key as it is, or in quotes.
+fn key(text: &str) -> String {
+    let is_bare = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-');
+    if !text.is_empty() && text.chars().all(is_bare) { text.to_owned() } else { quote(text) }
+}
+
 /// A TOML string of one line.
 fn quote(text: &str) -> String {
-    toml::Value::String(text.replace('\t', " ")).to_string().replace("'''\n", "'''")
+    // As it is where nothing would have to be escaped but what is easier to read without.
+    if text.contains(['"', '\\']) && !text.contains(|c: char| c == '\'' || c.is_control()) {
+        return format!("'{text}'");
+    }
+    let mut quoted = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => quoted.extend(['\\', c]),
+            '\n' => quoted += "\\n",
+            '\t' => quoted += "\\t",
+            c if c.is_control() => {
+                let _ = write!(quoted, "\\u{:04X}", u32::from(c));
+            }
+            c => quoted.push(c),
+        }
+    }
+    quoted + "\""
 }
 
 /// A TOML string of several lines.
 fn block(text: &str) -> String {
-    match text.contains(['\\', '"']) || !text.contains('\n') {
-        true => quote(text),
-        false => format!("\"\"\"\n{text}\n\"\"\""),
+    let is_plain = |c: char| c == '\n' || !(c.is_control() || matches!(c, '\\' | '"'));
+    match text.contains('\n') && text.chars().all(is_plain) {
+        true => format!("\"\"\"\n{text}\n\"\"\""),
+        false => quote(text),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quoted_texts_are_read_back() {
+        let texts = [
+            "",
+            "a",
+            "a\"b",
+            "\\d'\"",
+            "'",
+            "\n\na\tb\r",
+            "\u{0}\u{7f}\u{85}é",
+            "\u{27}\u{27}\u{27}",
+            "\"\"\"",
+            "a.b",
+            "@a/b",
+        ];
+        for text in texts {
+            let document = format!("{} = [{}, {}]\n", key(text), quote(text), block(text));
+            let table: toml::Table = document.parse().unwrap_or_else(|e| panic!("{document}: {e}"));
+            let values = table[text].as_array().unwrap();
+            assert_eq!(values[0].as_str(), Some(text));
+            assert_eq!(
+                values[1].as_str().map(|read| read.trim_end_matches('\n')),
+                Some(text.trim_end_matches('\n'))
+            );
+        }
     }
 }

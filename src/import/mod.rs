@@ -4,6 +4,8 @@
 //! with the Dockerfiles that these write. What is not understood is said with its line, never
 //! guessed. Reads no files, runs nothing.
 
+mod actions;
+mod body;
 mod dockerfile;
 mod faults;
 mod images;
@@ -12,6 +14,7 @@ mod model;
 mod pipeline;
 mod resolve;
 mod script;
+mod shell;
 mod value;
 mod yaml;
 
@@ -70,14 +73,22 @@ pub fn harness_pipeline(text: &str, inputs: &BTreeMap<String, String>) -> Result
     let document = yaml::parse(text)?;
     let pipeline = pipeline::read(&document);
     let mut remarks = pipeline.remarks();
-    for step in &pipeline.steps {
-        faults::find(&step.script, &mut remarks);
-    }
-    let carried =
-        pipeline.steps.iter().map(|step| script::carried_files(&step.script)).find(|files| !files.is_empty());
-    let files = match carried {
-        Some(files) => files,
+    let own = pipeline.steps.iter().find_map(|step| Some((step, script::runs_railyard(&step.script)?)));
+    let files = match own {
+        Some((step, line)) => {
+            // The files are the manifest's, not scripts.
+            for step in &pipeline.steps {
+                faults::find(&script::carried(&step.script).others, &mut remarks);
+            }
+            let files = script::carried(&step.script).files;
+            if files.is_empty() {
+                let text = "the manifest: it is in the codebase that the pipeline clones".to_owned();
+                remarks.push(Remark { line, kind: RemarkKind::Left, text });
+            }
+            files
+        }
         None => {
+            pipeline.steps.iter().for_each(|step| faults::find(&step.script, &mut remarks));
             let model = images::build(&pipeline, inputs, &mut remarks);
             model.map(|model| vec![("builds.toml".to_owned(), manifest::write(&model))]).unwrap_or_default()
         }

@@ -17,8 +17,8 @@ pub(super) struct Model {
     pub vars: Vec<(String, String)>,
     pub tools: Vec<Tool>,
     pub layers: Vec<Layer>,
-    /// Commands that are not understood, taken as they are: line, script.
-    pub setup: Vec<(usize, String)>,
+    /// Commands that are not understood, taken as they are.
+    pub setup: Vec<Setup>,
     pub images: Vec<Image>,
     pub memory: Option<String>,
     pub cpus: Option<String>,
@@ -35,13 +35,25 @@ pub(super) struct Row {
     pub attributes: Vec<(String, String)>,
 }
 
+/// A command on the base.
+#[derive(Debug, Clone)]
+pub(super) struct Setup {
+    pub user: Option<String>,
+    pub env: Vec<(String, String)>,
+    pub script: String,
+    /// Only in the second image.
+    pub extended: bool,
+}
+
 /// A tool.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Tool {
     pub name: String,
     pub urls: Vec<String>,
     pub path: String,
     pub member: Option<String>,
+    /// Octal, four digits.
+    pub mode: String,
 }
 
 /// A layer.

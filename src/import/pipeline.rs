@@ -1,9 +1,12 @@
 //! A Harness pipeline as far as it matters: variables, steps with scripts, what surrounds them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use super::yaml::Node;
-use super::{Remark, RemarkKind};
+use super::{Remark, RemarkKind, script};
 
 /// A pipeline.
 #[derive(Debug, Clone, Default)]
@@ -14,6 +17,8 @@ pub(super) struct Pipeline {
     pub steps: Vec<Step>,
     /// Steps of other types, for people: line, type, name.
     others: Vec<(usize, String, String)>,
+    /// Its variables that expressions name anywhere, with their first lines.
+    named: BTreeMap<String, usize>,
 }
 
 /// A variable of a pipeline.
@@ -47,6 +52,10 @@ pub(super) struct Step {
     condition: Option<usize>,
 }
 
+static EXPRESSION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"<\+[^<>]*?\bpipeline\.variables\.(\w+)").expect("a pattern"));
+static WORD: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\w+").expect("a pattern"));
+
 /// Reads a document.
 pub(super) fn read(document: &Node) -> Pipeline {
     let root = document.get("pipeline").unwrap_or(document);
@@ -68,7 +77,20 @@ pub(super) fn read(document: &Node) -> Pipeline {
     if let Some(stages) = root.get("stages") {
         steps(stages, &mut pipeline);
     }
+    named(root, &mut pipeline.named);
     pipeline
+}
+
+/// Variables that expressions name, wherever they stand.
+fn named(node: &Node, found: &mut BTreeMap<String, usize>) {
+    for (line, text) in node.lines() {
+        for name in EXPRESSION.captures_iter(&text) {
+            let first = found.entry(name[1].to_owned()).or_insert(line);
+            *first = line.min(*first);
+        }
+    }
+    let inner = node.items().iter().chain(node.pairs().iter().map(|(_, node)| node));
+    inner.for_each(|node| named(node, found));
 }
 
 /// Steps wherever they are: in groups, side by side, in stages.
@@ -79,6 +101,10 @@ fn steps(node: &Node, pipeline: &mut Pipeline) {
     for (key, value) in node.pairs() {
         if key == "step" {
             step(value, pipeline);
+        } else if key == "template"
+            && let Some(reference) = value.text_at(&["templateRef"])
+        {
+            pipeline.others.push((value.line, "template".to_owned(), reference.to_owned()));
         } else {
             steps(value, pipeline);
         }
@@ -87,7 +113,8 @@ fn steps(node: &Node, pipeline: &mut Pipeline) {
 
 fn step(node: &Node, pipeline: &mut Pipeline) {
     let name = node.text_at(&["name"]).or(node.text_at(&["identifier"])).unwrap_or_default().to_owned();
-    let Some(command) = node.at(&["spec", "command"]) else {
+    let command = node.at(&["spec", "command"]).or(node.at(&["spec", "source", "spec", "script"]));
+    let Some(command) = command else {
         let kind = node.text_at(&["type"]).unwrap_or("unknown").to_owned();
         pipeline.others.push((node.line, kind, name));
         return;
@@ -127,18 +154,22 @@ impl Pipeline {
 
     /// The step that builds images: the first that is run and calls for a build.
     pub(super) fn builder(&self) -> Option<&Step> {
-        let builds = |step: &&Step| step.script.iter().any(|(_, line)| line.contains("docker build"));
+        let builds = |step: &&Step| step.script.iter().any(|(_, line)| script::builds(line));
         self.steps.iter().filter(|step| !step.off).find(builds)
     }
 
     /// What can be said of the pipeline without its scripts.
     pub(super) fn remarks(&self) -> Vec<Remark> {
         let mut remarks = Vec::new();
+        let is_own = self.steps.iter().any(|step| script::runs_railyard(&step.script).is_some());
         for (line, kind, name) in &self.others {
             let text = match kind.as_str() {
+                // It waits for the engine already.
+                "Background" if is_own => continue,
                 "Background" => format!(
                     "the step `{name}` starts an engine; `railyard build --wait-engine 60s` waits for it"
                 ),
+                "template" => format!("the template `{name}`"),
                 _ => format!("the step `{name}` of type {kind}"),
             };
             remarks.push(Remark { line: *line, kind: RemarkKind::Left, text });
@@ -148,40 +179,49 @@ impl Pipeline {
             let text = format!("the step `{}` is never run: its condition is false", step.name);
             remarks.push(Remark { line, kind: RemarkKind::Fault, text });
         }
-        let all: String = self
-            .steps
-            .iter()
-            .flat_map(|step| step.script.iter())
-            .map(|(_, line)| format!("{line}\n"))
-            .collect();
+        let builder = if is_own { None } else { self.builder() };
+        for step in self.steps.iter().filter(|step| !step.off && builder.is_some()) {
+            if builder.is_some_and(|builder| !std::ptr::eq(builder, step)) {
+                let text = format!("the step `{}`: only the first step that builds is read", step.name);
+                remarks.push(Remark { line: step.line, kind: RemarkKind::Left, text });
+            } else if let Some(line) = step.condition {
+                let text = format!("the condition of the step `{}`", step.name);
+                remarks.push(Remark { line, kind: RemarkKind::Left, text });
+            }
+        }
+        let scripts = self.steps.iter().flat_map(|step| step.script.iter());
+        let words: BTreeSet<&str> =
+            scripts.flat_map(|(_, line)| WORD.find_iter(line).map(|word| word.as_str())).collect();
         for variable in &self.variables {
-            let used = all.contains(&variable.name)
-                || self.steps.iter().any(|step| {
-                    step.environment
-                        .values()
-                        .any(|value| value.contains(&format!("variables.{}>", variable.name)))
-                });
-            if !used {
+            if !words.contains(variable.name.as_str()) && !self.named.contains_key(&variable.name) {
                 let text = format!("the variable `{}` is used by no step", variable.name);
                 remarks.push(Remark { line: variable.line, kind: RemarkKind::Fault, text });
             }
         }
-        for step in &self.steps {
-            for value in step.environment.values() {
-                let Some(name) =
-                    value.strip_prefix("<+pipeline.variables.").and_then(|v| v.strip_suffix('>'))
-                else {
-                    continue;
-                };
-                if self.variable(name).is_none() {
-                    let text = format!(
-                        "the step `{}` uses the variable `{name}`, which the pipeline does not have",
-                        step.name
-                    );
-                    remarks.push(Remark { line: step.line, kind: RemarkKind::Fault, text });
-                }
-            }
+        for (name, line) in self.named.iter().filter(|(name, _)| self.variable(name).is_none()) {
+            let text = format!("the variable `{name}`, which the pipeline does not have, is used here");
+            remarks.push(Remark { line: *line, kind: RemarkKind::Fault, text });
         }
         remarks
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::import::yaml;
+
+    #[test]
+    fn variables_may_be_used_anywhere() {
+        let text = "pipeline:\n  variables:\n    - name: A\n      value: x\n    - name: B\n      value: x\n    - name: AB\n      value: x\n\
+            \x20 stages:\n    - stage:\n        steps:\n          - step:\n              name: s\n              spec:\n\
+            \x20               image: <+pipeline.variables.A>\n                command: echo $AB <+pipeline.variables.C>\n";
+        let remarks = read(&yaml::parse(text).unwrap()).remarks();
+        let said: Vec<(usize, &str)> = remarks.iter().map(|r| (r.line, r.text.as_str())).collect();
+        let expected = [
+            (5, "the variable `B` is used by no step"),
+            (16, "the variable `C`, which the pipeline does not have, is used here"),
+        ];
+        assert_eq!(said, expected);
     }
 }

@@ -1,27 +1,54 @@
 //! The rest of a model: limits, outputs, values of variables, axes and names of images.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use super::images::{Builder, Role};
+use regex::Regex;
+
+use super::images::{Builder, Role, fresh, literal, slug};
 use super::model::{Content, Row};
 use super::script::{CLOSE, OPEN};
 use super::value::{Origin, Piece, values_of};
 use super::{Remark, RemarkKind};
 
+static DURATION: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^(?:[1-9]\d{0,5}[dhms])$|^\d{1,3}h\d{1,3}m$").expect("a pattern"));
+static SIZE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^([1-9]\d{0,8}(?:\.\d+)?)([KMGT]i?)B?$").expect("a pattern"));
+
+/// An amount of Kubernetes as a manifest's.
+fn size(text: &str) -> Option<String> {
+    SIZE.captures(text.trim()).map(|found| format!("{}{}B", &found[1], &found[2]))
+}
+
+/// CPUs of Kubernetes, thousandths too, as a number.
+fn cpus(text: &str) -> Option<String> {
+    let number = match text.trim().strip_suffix('m') {
+        Some(thousandths) => thousandths.parse::<f64>().ok()? / 1000.0,
+        None => text.trim().parse().ok()?,
+    };
+    (number > 0.0 && number < 1e6).then(|| format!("{number}"))
+}
+
 impl Builder<'_, '_> {
     /// Limits and outputs of the step.
     pub(super) fn surroundings(&mut self) {
         let step = self.values.step;
-        self.model.memory = step
-            .memory
-            .as_ref()
-            .map(|memory| memory.replace("Gi", "GiB").replace("Mi", "MiB").replace("BB", "B"));
-        self.model.cpus =
-            step.cpu.as_ref().map(|cpu| match cpu.strip_suffix('m').and_then(|m| m.parse::<f64>().ok()) {
-                Some(thousandths) => format!("{}", thousandths / 1000.0),
-                None => cpu.clone(),
-            });
-        self.model.timeout.clone_from(&step.timeout);
+        let (memory, cpu, timeout) = (step.memory.as_deref(), step.cpu.as_deref(), step.timeout.as_deref());
+        self.model.memory = memory.and_then(size);
+        self.model.cpus = cpu.and_then(cpus);
+        self.model.timeout = timeout.map(|time| time.replace(' ', "")).filter(|time| DURATION.is_match(time));
+        let limits = [
+            ("memory", memory, &self.model.memory),
+            ("CPUs", cpu, &self.model.cpus),
+            ("time", timeout, &self.model.timeout),
+        ];
+        let left: Vec<String> = limits
+            .into_iter()
+            .filter(|(_, _, carried)| carried.is_none())
+            .filter_map(|(what, given, _)| Some(format!("the limit of {what}: `{}`", given?)))
+            .collect();
+        left.into_iter().for_each(|text| self.remark(step.line, RemarkKind::Left, text));
         for assignment in &self.values.script.assignments {
             let toggle = |state: &str| assignment.value == format!("${{{}:-{state}}}", assignment.name);
             if toggle("true") || toggle("false") {
@@ -68,47 +95,86 @@ impl Builder<'_, '_> {
                 }
                 _ => self.render(*line, &format!("{OPEN}{variable}{CLOSE}"), true),
             };
-            self.model.outputs.push((name.clone(), value));
+            if !self.model.outputs.iter().any(|(known, _)| known == name) {
+                self.model.outputs.push((name.clone(), value));
+            }
         }
     }
 
     /// Values for all variables, and the axes of the images.
-    pub(super) fn resolve(&mut self, inputs: &BTreeMap<String, String>) {
+    pub(super) fn resolve(&mut self) {
         let pipeline = self.values.pipeline;
         let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (input, role) in self.roles.clone() {
-            let (found, origin) = values_of(pipeline, &input, inputs);
+            let (found, origin) = values_of(pipeline, &input, self.inputs);
             let line = pipeline.variable(&input).map_or(1, |variable| variable.line);
             match origin {
                 Origin::Example => self.remark(line, RemarkKind::Note, format!("`{input}` has the value of its description's example; give others with --set {input}=VALUE,…")),
                 Origin::Missing => self.remark(line, RemarkKind::Left, format!("`{input}` has no value; give one with --set {input}=VALUE")),
                 Origin::Given | Origin::Written => {}
             }
+            if let (Role::Var(_) | Role::Repository, [_, others @ ..]) = (&role, found.as_slice())
+                && !others.is_empty()
+            {
+                let text = format!("the other values of `{input}`: `{}`", others.join(","));
+                self.remark(line, RemarkKind::Left, text);
+            }
             let found = if found.is_empty() { vec![missing(&role)] } else { found };
             values.insert(input, found);
         }
-        let uses_build = |text: &str| text.contains("runtime.build");
-        let build = self.model.images.iter().any(|image| uses_build(&image.tag))
-            || self.model.outputs.iter().any(|(_, value)| uses_build(value));
-        for (at, base) in values[&self.model.base.clone()].clone().iter().enumerate() {
-            let row = self.row(at, base, build, &values);
+        let text = self.mentions(self.model.images.len(), true);
+        let build = text.contains("runtime.build");
+        let bases = values[&self.model.base].clone();
+        for (input, role) in self.roles.clone() {
+            if matches!(role, Role::Attribute(_)) && ![1, bases.len()].contains(&values[&input].len()) {
+                let line = pipeline.variable(&input).map_or(1, |variable| variable.line);
+                let text = format!(
+                    "`{input}` and `{}` have lists of other lengths: what is missing is its first value",
+                    self.model.base
+                );
+                self.remark(line, RemarkKind::Note, text);
+            }
+        }
+        for (at, base) in bases.iter().enumerate() {
+            let mut row = self.row(at, base, build, &values);
+            let rows = &self.model.rows;
+            row.name = fresh(&row.name, '-', |name| rows.iter().any(|row| row.name == name));
             self.model.rows.push(row);
         }
         for (input, role) in &self.roles {
             match role {
                 Role::Axis(name) => self.model.axes.push((name.clone(), values[input].clone())),
                 Role::Var(name) => self.model.vars.push((name.clone(), values[input][0].clone())),
-                Role::Repository => self.model.repository.clone_from(&values[input][0]),
-                Role::Base | Role::Attribute(_) => {}
+                Role::Repository | Role::Base | Role::Attribute(_) => {}
             }
         }
-        let (repository, image) = match self.model.repository.rsplit_once('/') {
-            Some((repository, image)) => (repository.to_owned(), image.to_owned()),
-            None => ("localhost:5000/acme".to_owned(), "plugin".to_owned()),
-        };
-        self.model.repository = repository;
-        self.model.image = image;
+        self.repository();
         self.name_images();
+    }
+
+    /// Takes the repository apart, and gives one where there is none.
+    fn repository(&mut self) {
+        let line = self.values.script.build.as_ref().map_or(1, |build| build.line);
+        let mut whole = std::mem::take(&mut self.model.repository);
+        // A variable may hold the whole reference.
+        if let Some((repository, tag)) =
+            whole.clone().rsplit_once(':').filter(|(_, tag)| !tag.contains(['/', '}']))
+        {
+            let images = self.model.images.iter_mut().filter(|image| image.tag == "latest");
+            images.for_each(|image| image.tag = tag.to_owned());
+            whole = repository.to_owned();
+        }
+        let (repository, image) =
+            match whole.rsplit_once('/').filter(|(repository, _)| !repository.is_empty()) {
+                Some((repository, image)) => (repository.to_owned(), image.to_owned()),
+                None => {
+                    let text = "the tag names no repository; `localhost:5000/acme` stands in its place";
+                    self.remark(line, RemarkKind::Left, text);
+                    ("localhost:5000/acme".to_owned(), whole.trim_matches('/').to_owned())
+                }
+            };
+        self.model.repository = repository;
+        self.model.image = if image.is_empty() { "plugin".to_owned() } else { image };
     }
 
     fn row(&mut self, at: usize, base: &str, build: bool, values: &BTreeMap<String, Vec<String>>) -> Row {
@@ -116,37 +182,79 @@ impl Builder<'_, '_> {
         let runtime = repository.rsplit_once("/build-").map(|(_, runtime)| runtime.to_owned());
         let runtime =
             runtime.unwrap_or_else(|| repository.rsplit('/').next().unwrap_or("runtime").to_owned());
-        let mut row = Row { name: runtime, base: base.to_owned(), attributes: Vec::new() };
+        let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+        let runtime =
+            if !runtime.is_empty() && runtime.chars().all(is_name) { runtime } else { slug(&runtime) };
+        let mut row = Row { name: runtime, base: literal(base), attributes: Vec::new() };
         if build {
             let version = tag.split('-').next().unwrap_or_default();
+            if version.is_empty() {
+                let text = format!("the base `{base}` has no version that the tag can take");
+                self.remark(1, RemarkKind::Left, text);
+            }
             row.attributes.push(("build".into(), version.to_owned()));
         }
         for (input, role) in &self.roles {
             if let Role::Attribute(name) = role {
                 // Lists of equal length go together; a single value is everybody's.
                 let given = &values[input];
-                row.attributes.push((name.clone(), given.get(at).unwrap_or(&given[0]).clone()));
+                row.attributes.push((name.clone(), literal(given.get(at).unwrap_or(&given[0]))));
             }
         }
         row
     }
 
-    /// Names, and the axes that the tags and layers mention.
-    fn name_images(&mut self) {
-        let axes: Vec<String> = self.model.axes.iter().map(|(name, _)| name.clone()).collect();
-        let several = self.model.images.len() > 1;
-        let model = &mut self.model;
-        for (at, image) in model.images.iter_mut().enumerate() {
-            let mut text = image.tag.clone();
-            image.env.iter().for_each(|(_, value)| text += value);
-            for layer in model.layers.iter().filter(|layer| at == 1 || !layer.extended) {
-                if let Content::Run { script, .. } = &layer.content {
-                    text += script;
+    /// All templates of an image, and of those that it extends.
+    fn mentions(&self, at: usize, with_outputs: bool) -> String {
+        let model = &self.model;
+        let mut texts: Vec<&str> = vec![&model.image];
+        for image in model.images.iter().take(at + 1) {
+            texts.push(&image.tag);
+            texts.extend(image.env.iter().map(|(_, value)| value.as_str()));
+            texts.extend(image.path.iter().map(String::as_str));
+            texts.extend(image.user.as_deref().into_iter().chain(image.entrypoint.as_deref()));
+        }
+        for setup in model.setup.iter().filter(|setup| at > 0 || !setup.extended) {
+            texts.push(&setup.script);
+            texts.extend(setup.env.iter().map(|(_, value)| value.as_str()));
+        }
+        for layer in model.layers.iter().filter(|layer| at > 0 || !layer.extended) {
+            match &layer.content {
+                Content::Copy { from, paths, .. } => {
+                    texts.push(from);
+                    texts.extend(paths.iter().map(String::as_str));
+                }
+                Content::Tool(name) => {
+                    for tool in model.tools.iter().filter(|tool| tool.name == *name) {
+                        texts.extend(tool.urls.iter().chain(&tool.member).map(String::as_str));
+                        texts.push(&tool.path);
+                    }
+                }
+                Content::Directories(paths) => texts.extend(paths.iter().map(|(path, _)| path.as_str())),
+                Content::Run { image, script, keep, .. } => {
+                    texts.extend([image.as_str(), script]);
+                    texts.extend(keep.iter().map(String::as_str));
                 }
             }
-            let mentioned = axes.iter().filter(|axis| text.contains(&format!("{{{{ {axis} }}}}")));
-            image.axes = std::iter::once("runtime".to_owned()).chain(mentioned.cloned()).collect();
-            let name = model.image.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-' && c != '_', "-");
+        }
+        if with_outputs {
+            texts.extend(model.outputs.iter().map(|(_, value)| value.as_str()));
+        }
+        texts.join("\n")
+    }
+
+    /// Names, and the axes that the images mention.
+    fn name_images(&mut self) {
+        let several = self.model.images.len() > 1;
+        for at in 0..self.model.images.len() {
+            // An image that another one extends passes its outputs on.
+            let text = self.mentions(at, true);
+            let axes = self.model.axes.iter().map(|(axis, _)| axis.clone());
+            let mentioned = axes.filter(|axis| text.contains(&format!("{{{{ {axis} }}}}")));
+            let axes = std::iter::once("runtime".to_owned()).chain(mentioned).collect();
+            let name = slug(&self.model.image);
+            let image = &mut self.model.images[at];
+            image.axes = axes;
             image.id = if several && at == 0 { format!("{name}-base") } else { name };
         }
     }

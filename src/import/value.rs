@@ -120,8 +120,17 @@ pub(super) fn values_of(
     name: &str,
     inputs: &BTreeMap<String, String>,
 ) -> (Vec<String>, Origin) {
-    if let Some(value) = inputs.get(name) {
-        return (value.split(',').map(|value| value.trim().to_owned()).collect(), Origin::Given);
+    let list = |text: &str| -> Vec<String> {
+        let mut values: Vec<String> = Vec::new();
+        for value in text.split(',').map(str::trim) {
+            if !value.is_empty() && !values.iter().any(|known| known == value) {
+                values.push(value.to_owned());
+            }
+        }
+        values
+    };
+    if let Some(value) = inputs.get(name).map(|value| list(value)).filter(|values| !values.is_empty()) {
+        return (value, Origin::Given);
     }
     let Some(variable) = pipeline.variable(name) else { return (Vec::new(), Origin::Missing) };
     if !variable.value.starts_with("<+") && !variable.value.is_empty() {
@@ -132,8 +141,9 @@ pub(super) fn values_of(
     });
     static EXAMPLE: LazyLock<Regex> =
         LazyLock::new(|| Regex::new(r"e\.g\.,?\s+([^\s)]+)").expect("a pattern"));
-    if let Some(found) = ALLOWED.captures(&variable.value) {
-        return (found[1].split(',').map(|value| value.trim().to_owned()).collect(), Origin::Written);
+    let allowed = ALLOWED.captures(&variable.value).map(|found| list(&found[1]));
+    if let Some(allowed) = allowed.filter(|values| !values.is_empty()) {
+        return (allowed, Origin::Written);
     }
     if let Some(default) = variable.default.as_ref().filter(|default| !default.is_empty()) {
         return (vec![default.clone()], Origin::Written);

@@ -7,6 +7,7 @@ mod browser;
 mod check;
 mod estimate;
 mod export_pipelines;
+mod import_fuzz;
 mod layer;
 mod lock_bad;
 mod manifest_bad;
