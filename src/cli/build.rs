@@ -1,60 +1,28 @@
 //! `build`: the lock completed, a plan, a run, its end.
 
-use std::collections::BTreeMap;
+mod outputs;
+mod planned;
+
 use std::io::IsTerminal;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use self::outputs::{Output, Report, conclude, deliver, outputs, reports};
+use self::planned::{planned, refuse_drift};
 use super::exit::{Exit, print, say};
 use super::load::{Loaded, Project, open, warn, write_lock};
 use super::settings::{cpus, created, secrets};
 use super::world::{LockUse, World, complete_lock, freshness, interruptible, runtime, world};
 use super::{BuildArguments, Progress, ProjectArguments, mirrors, pipeline, versions};
-use crate::event::{CellOutcome, Event};
-use crate::matrix::CellId;
+use crate::event::Event;
 use crate::mirror::{MirrorImage, MirrorReport, MirrorSettings};
-use crate::oci::{Digest, Reference};
-use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Plan, Planned, Wanted, plan};
+use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Wanted, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
-    Behaviour, External, Knowledge, Recorder, RunEnd, Services, Settings, StepError, Worker, dispatch,
-    measured, publish_lock, write_docker_archive, write_layout,
+    Behaviour, Knowledge, Recorder, RunEnd, Services, Settings, Worker, dispatch, measured, publish_lock,
 };
-use crate::store::{ImageRecord, RunRow, StoreError};
-
-/// Where `--output` writes.
-enum Output {
-    Layout(PathBuf),
-    Archive(PathBuf),
-}
-
-/// Where `--report` writes.
-enum Report {
-    Json(PathBuf),
-    Junit(PathBuf),
-}
-
-fn outputs(arguments: &BuildArguments) -> Result<Vec<Output>, Exit> {
-    let parse = |text: &String| match text.split_once(':') {
-        Some(("oci", path)) if !path.is_empty() => Ok(Output::Layout(path.into())),
-        Some(("docker-archive", path)) if !path.is_empty() => Ok(Output::Archive(path.into())),
-        _ => Err(Exit::Usage(format!(
-            "error: `--output {text}` is neither `oci:DIR` nor `docker-archive:FILE`"
-        ))),
-    };
-    arguments.output.iter().map(parse).collect()
-}
-
-fn reports(arguments: &BuildArguments) -> Result<Vec<Report>, Exit> {
-    let parse = |text: &String| match text.split_once(':') {
-        Some(("json", path)) if !path.is_empty() => Ok(Report::Json(path.into())),
-        Some(("junit", path)) if !path.is_empty() => Ok(Report::Junit(path.into())),
-        _ => Err(Exit::Usage(format!("error: `--report {text}` is neither `json:FILE` nor `junit:FILE`"))),
-    };
-    arguments.report.iter().map(parse).collect()
-}
+use crate::store::{RunRow, StoreError};
 
 /// How many steps may run at a time.
 pub fn limits(project: &Project, jobs: Option<usize>) -> Limits {
@@ -228,53 +196,6 @@ async fn mirror(
     reports
 }
 
-/// Reads a plan that was kept, and chooses its cells.
-fn planned(path: &Path, arguments: &ProjectArguments, project: &mut Project) -> Result<Planned, Exit> {
-    let name = path.display();
-    if !arguments.only.is_empty() {
-        return Err(Exit::Usage("error: --only does not go with --plan: the plan says which cells".into()));
-    }
-    let text = std::fs::read_to_string(path)
-        .map_err(|e| Exit::Usage(format!("error: failed to read the plan `{name}`: {e}")))?;
-    let planned = Planned::parse(&text).map_err(|e| {
-        Exit::Usage(format!(
-            "error: the plan `{name}` cannot be used: {e}\n  help: make it with `railyard plan --out {name}`"
-        ))
-    })?;
-    let chosen = planned.chosen();
-    project.chosen = project.matrix.cells.iter().map(|cell| chosen.contains(cell.name.as_str())).collect();
-    if !planned.mirrors() {
-        project.mirrors.clear();
-    }
-    Ok(planned)
-}
-
-/// Refuses a plan whose inputs are others now.
-fn refuse_drift(
-    planned: &Planned,
-    project: &Project,
-    plan: &Plan,
-    layouts: &BTreeMap<String, Digest>,
-    created: Option<&str>,
-    mirrored: &[MirrorImage],
-) -> Result<(), Exit> {
-    let mut inputs = External::of(&project.matrix, &project.chosen).document(&project.lock, layouts, created);
-    // Without --push nothing is mirrored, whatever was planned.
-    if !mirrored.is_empty() || !planned.mirrors() {
-        inputs.mirrors = mirrors::inputs(mirrored);
-    } else {
-        inputs.mirrors = mirrors::inputs(&mirrors::of(project)?);
-    }
-    let drift = planned.drift(&project.matrix, plan, &inputs);
-    if drift.is_empty() {
-        return Ok(());
-    }
-    Err(Exit::Usage(format!(
-        "error: --plan: what was planned is not what would be built now\n  {}\n  help: look at a new plan (`railyard plan --out …`), or restore the inputs; nothing was built",
-        drift.join("\n  ")
-    )))
-}
-
 fn show(
     mut reporter: Box<dyn Reporter>,
     recorder: Recorder,
@@ -354,92 +275,4 @@ async fn keep_lock(project: &Project, world: &World, no_cache: bool, end: &RunEn
         Ok(Some(reference)) => say(&format!("the lock is kept as `{reference}`")),
         Err(error) => say(&format!("the lock is not kept in the cache repository: {error}")),
     }
-}
-
-/// Writes `--output`s out of the store.
-async fn deliver(
-    worker: &Worker,
-    world: &World,
-    plan: &crate::plan::Plan,
-    outputs: &[Output],
-    end: &mut RunEnd,
-) -> Result<(), Exit> {
-    if outputs.is_empty() || end.summary.interrupted {
-        return Ok(());
-    }
-    let good: Vec<&str> = end
-        .summary
-        .cells
-        .iter()
-        .filter(|c| matches!(c.outcome, CellOutcome::Built | CellOutcome::Current))
-        .map(|c| c.cell.as_str())
-        .collect();
-    let images: Vec<(ImageRecord, Vec<Reference>)> = plan
-        .cells
-        .iter()
-        .flatten()
-        .filter(|c| c.chosen)
-        .filter_map(|c| worker.deliverable(CellId(c.cell.0)))
-        .filter(|(name, ..)| good.contains(&name.as_str()))
-        .map(|(_, image, references)| (image, references))
-        .collect();
-    let progress = crate::run::silent();
-    for (image, _) in &images {
-        for layer in &image.layers {
-            world.blobs.ensure(layer, &progress).await.map_err(|e| Exit::steps(&[e]))?;
-        }
-    }
-    for output in outputs {
-        let result = match output {
-            Output::Layout(path) => write_layout(&world.store, path, &images),
-            Output::Archive(path) => write_docker_archive(&world.store, path, &images),
-        };
-        result.map_err(|e: StepError| Exit::steps(&[e]))?;
-    }
-    Ok(())
-}
-
-fn conclude(
-    build: &BuildArguments,
-    outputs: &[Output],
-    reports: &[Report],
-    end: &RunEnd,
-    estimate: &Estimate,
-) -> Result<(), Exit> {
-    let summary = &end.summary;
-    print(&report::summary(summary))?;
-    print(&report::against_estimate(summary, estimate))?;
-    let failures = report::failures(&summary.failures);
-    if !failures.is_empty() {
-        say(failures.trim_end());
-    }
-    for report in reports {
-        let (path, text) = match report {
-            Report::Json(path) => {
-                (path, serde_json::to_string_pretty(summary).expect("summaries have string keys"))
-            }
-            Report::Junit(path) => (path, report::junit(summary)),
-        };
-        std::fs::write(path, text)
-            .map_err(|e| Exit::Environment(format!("error: failed to write `{}`: {e}", path.display())))?;
-    }
-    if !build.push && !build.load && outputs.is_empty() {
-        say("the images stay in railyard's store; give --push, --load or --output to deliver them");
-    }
-    if summary.interrupted {
-        return Err(Exit::Interrupted);
-    }
-    if summary.failures.is_empty() {
-        return Ok(());
-    }
-    if end.environment { Err(Exit::Environment(environment_words(summary))) } else { Err(Exit::Failed) }
-}
-
-fn environment_words(summary: &crate::event::Summary) -> String {
-    let failed = summary.count(CellOutcome::Failed);
-    let images = summary.mirrors.iter().filter(|image| image.outcome == "failed").count();
-    let images = if images > 0 { format!(" and {images} mirrored images") } else { String::new() };
-    format!(
-        "{failed} cells{images} failed because of the environment; run again once it is mended, nothing is lost"
-    )
 }

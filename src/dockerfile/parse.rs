@@ -1,9 +1,13 @@
 //! Stages, and the images that they take from.
 
+mod model;
+mod target;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use super::lines::{Instruction, Lines, Word, read};
+pub use self::model::{Dockerfile, DockerfileError, Name, Settings, UseKind};
+use super::lines::{Instruction, Word, read};
 use super::words::expand;
 
 /// The instructions there are.
@@ -27,99 +31,6 @@ const KNOWN: [&str; 18] = [
     "VOLUME",
     "WORKDIR",
 ];
-
-/// Build arguments that need no `ARG`.
-const PREDEFINED: [&str; 10] = [
-    "HTTP_PROXY",
-    "http_proxy",
-    "HTTPS_PROXY",
-    "https_proxy",
-    "FTP_PROXY",
-    "ftp_proxy",
-    "NO_PROXY",
-    "no_proxy",
-    "ALL_PROXY",
-    "all_proxy",
-];
-
-/// What a Dockerfile is read with.
-#[derive(Debug, Clone, Copy)]
-pub struct Settings<'a> {
-    /// Build arguments.
-    pub args: &'a BTreeMap<String, String>,
-    /// The stage to build; the last unless set.
-    pub target: Option<&'a str>,
-    /// `os/architecture` of the result.
-    pub platform: &'a str,
-}
-
-/// How a name is used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum UseKind {
-    /// `# syntax=`: the frontend.
-    Syntax,
-    /// `FROM`.
-    From,
-    /// `COPY --from=`.
-    Copy,
-    /// `RUN --mount=from=`.
-    Mount,
-}
-
-/// A name of an image or of a named context, where it stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Name {
-    /// The name, variables replaced.
-    pub text: String,
-    /// Bytes in the file.
-    pub at: Range<usize>,
-    /// How it is used.
-    pub kind: UseKind,
-}
-
-/// A Dockerfile as far as it is understood.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dockerfile {
-    /// The whole text.
-    pub text: String,
-    /// What the stages that are needed take from outside, in order of the file; no `scratch`.
-    pub names: Vec<Name>,
-    /// Which of `names` the stage that is built begins with; `None` for scratch.
-    pub base: Option<usize>,
-    /// Build arguments that are declared.
-    pub args: BTreeSet<String>,
-}
-
-impl Dockerfile {
-    /// The text with other names: `rename` gives one for each of [`Self::names`].
-    ///
-    /// Lines stay lines, so that places in BuildKit's messages are those of the file.
-    pub fn renamed(&self, rename: impl Fn(&Name) -> Option<String>) -> String {
-        let mut text = self.text.clone();
-        for name in self.names.iter().rev() {
-            if let Some(other) = rename(name) {
-                text.replace_range(name.at.clone(), &other);
-            }
-        }
-        text
-    }
-
-    /// Whether a build argument is declared, or needs no declaration.
-    pub fn takes(&self, arg: &str) -> bool {
-        self.args.contains(arg) || PREDEFINED.contains(&arg)
-    }
-}
-
-/// A mistake in a Dockerfile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DockerfileError {
-    /// What is wrong, as a fragment.
-    pub message: String,
-    /// What to do.
-    pub help: String,
-    /// Bytes in the file.
-    pub at: Range<usize>,
-}
 
 struct Stage {
     name: Option<String>,
@@ -365,79 +276,6 @@ impl Parser<'_> {
             }
             start += part.len() + 1;
         }
-    }
-
-    fn finish(
-        mut self,
-        text: &str,
-        lines: &Lines,
-        syntax: Option<Word>,
-    ) -> Result<Dockerfile, Vec<DockerfileError>> {
-        if self.stages.is_empty() && self.errors.is_empty() {
-            let end = lines.instructions.last().map_or(0..0, |instruction| instruction.at.clone());
-            self.error(&end, "the file has no FROM", "begin with `FROM image`");
-        }
-        let last = self.stages.len().checked_sub(1);
-        let target = match self.settings.target {
-            None => last,
-            Some(target) => {
-                let numbered = target.parse::<usize>().ok().filter(|n| *n < self.stages.len());
-                self.stage(target).or(numbered)
-            }
-        };
-        let (Some(target), true) = (target, self.errors.is_empty()) else {
-            if self.errors.is_empty() {
-                let names: Vec<&str> = self.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
-                let help = match names[..] {
-                    [] => "no stage has a name: write `FROM image AS name`".to_owned(),
-                    _ => format!("stages are {}", names.join(", ")),
-                };
-                let target = self.settings.target.unwrap_or_default();
-                self.error(&(0..0), format!("there is no stage `{target}`, which is the target"), help);
-            }
-            self.errors.sort_by_key(|error| error.at.start);
-            return Err(self.errors);
-        };
-        let needed = self.needed(target);
-        let mut foot = target;
-        while let Base::Stage(stage) = self.stages[foot].base {
-            foot = stage;
-        }
-        let base_at = match &self.stages[foot].base {
-            Base::Outside(name) => Some(name.at.clone()),
-            _ => None,
-        };
-        let mut names: Vec<Name> = syntax
-            .map(|word| Name { text: word.text, at: word.at, kind: UseKind::Syntax })
-            .into_iter()
-            .collect();
-        for (_, stage) in self.stages.into_iter().enumerate().filter(|(index, _)| needed.contains(index)) {
-            let uses = std::iter::once(stage.base).chain(stage.uses);
-            names.extend(uses.filter_map(|used| match used {
-                Base::Outside(name) => Some(name),
-                Base::Scratch | Base::Stage(_) => None,
-            }));
-        }
-        names.sort_by_key(|name| name.at.start);
-        let base = names.iter().position(|name| Some(&name.at) == base_at.as_ref());
-        Ok(Dockerfile { text: text.to_owned(), names, base, args: self.args })
-    }
-
-    /// The stages that one needs, itself included.
-    fn needed(&self, target: usize) -> BTreeSet<usize> {
-        let mut needed = BTreeSet::new();
-        let mut stack = vec![target];
-        while let Some(stage) = stack.pop() {
-            if !needed.insert(stage) {
-                continue;
-            }
-            let stage = &self.stages[stage];
-            stack.extend(std::iter::once(&stage.base).chain(&stage.uses).filter_map(|used| match used {
-                Base::Stage(stage) => Some(*stage),
-                _ => None,
-            }));
-        }
-        needed
     }
 }
 

@@ -1,17 +1,18 @@
 //! Matrix + lock -> plan.
 
+mod artifact;
+mod deliver;
+mod source;
+
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use petgraph::graph::DiGraph;
 
-use super::key::{self, Identity, Key};
+use super::key::{self, Key};
 use super::step::*;
 use crate::lock::Lock;
-use crate::matrix::{
-    Cell, CellId, ConcreteContent, ConcreteCopy, ConcretePart, ConcreteRun, DockerfileId, LayerId, Matrix,
-    Source,
-};
+use crate::matrix::{Cell, CellId, ConcreteCopy, ConcreteRun, DockerfileId, Matrix, Source};
 use crate::oci::Digest;
 
 /// What the keys are made of beside the matrix.
@@ -108,85 +109,8 @@ impl<'a> Builder<'a> {
         Key::new(kind, &self.matrix.platform)
     }
 
-    fn identity(&mut self, source: &Source) -> Identity {
-        match source {
-            Source::Scratch => Identity { text: "scratch".into(), provisional: false },
-            Source::Reference(reference) => {
-                let pinned =
-                    reference.digest.or_else(|| self.inputs.lock.images.get(reference).map(|i| i.digest));
-                match self.inputs.lock.images.get(reference).map(|i| i.digest).or(pinned) {
-                    Some(digest) => Identity { text: digest.to_string(), provisional: false },
-                    None => Identity { text: format!("unlocked:{reference}"), provisional: true },
-                }
-            }
-            Source::Layout(directory) => match self.inputs.layouts.get(directory) {
-                Some(digest) => Identity { text: digest.to_string(), provisional: false },
-                None => Identity { text: format!("unlocked:oci:{directory}"), provisional: true },
-            },
-            Source::Cell(cell) => {
-                let steps = self.cell(*cell, false);
-                let provisional = self.provisional(steps.assemble);
-                Identity { text: format!("cell:{}", steps.build_id), provisional }
-            }
-            Source::Dockerfile(id) => {
-                let step = self.dockerfile(*id);
-                let node = &self.graph[petgraph::graph::NodeIndex::from(step)];
-                Identity { text: format!("dockerfile:{}", node.key), provisional: node.provisional }
-            }
-        }
-    }
-
     fn provisional(&self, id: StepId) -> bool {
         self.graph[petgraph::graph::NodeIndex::from(id)].provisional
-    }
-
-    fn resolve(&mut self, source: &UsedSource, identity: &Identity) -> StepId {
-        let mut key = self.key("resolve");
-        key.text(&identity.text);
-        let label = || source.to_string();
-        self.step(
-            key.finish(),
-            StepKind::Resolve(source.clone()),
-            Class::Transfer,
-            identity.provisional,
-            &[],
-            label,
-        )
-    }
-
-    fn index(&mut self, source: &UsedSource, identity: &Identity) -> StepId {
-        let resolve = self.resolve(source, identity);
-        let mut key = self.key("index");
-        key.text(&identity.text);
-        let label = || source.to_string();
-        let kind = StepKind::Index(source.clone());
-        self.step(key.finish(), kind, Class::Cpu, identity.provisional, &[resolve], label)
-    }
-
-    /// The step after which a source's files are listed.
-    fn listed(&mut self, source: &Source, identity: &Identity) -> Option<StepId> {
-        match source {
-            Source::Scratch => None,
-            Source::Reference(reference) => {
-                Some(self.index(&UsedSource::Reference(reference.clone()), identity))
-            }
-            Source::Layout(directory) => Some(self.index(&UsedSource::Layout(directory.clone()), identity)),
-            Source::Cell(cell) => Some(self.cell(*cell, false).assemble),
-            Source::Dockerfile(id) => Some(self.dockerfile(*id)),
-        }
-    }
-
-    /// The step after which a source can be named to the engine.
-    fn known(&mut self, source: &Source, identity: &Identity) -> Option<StepId> {
-        match source {
-            Source::Scratch => None,
-            Source::Reference(reference) => {
-                Some(self.resolve(&UsedSource::Reference(reference.clone()), identity))
-            }
-            Source::Layout(directory) => Some(self.resolve(&UsedSource::Layout(directory.clone()), identity)),
-            Source::Cell(cell) => Some(self.cell(*cell, false).assemble),
-            Source::Dockerfile(id) => Some(self.dockerfile(*id)),
-        }
     }
 
     fn cell(&mut self, id: CellId, chosen: bool) -> CellSteps {
@@ -306,82 +230,6 @@ impl<'a> Builder<'a> {
         Beneath { key, provisional, step: Some(step), base: beneath.base }
     }
 
-    fn artifact(&mut self, id: LayerId) -> StepId {
-        if let Some(step) = self.artifacts[id.0] {
-            self.ask_again(step);
-            return step;
-        }
-        let matrix = self.matrix;
-        let layer = &matrix.layers[id.0];
-        let mut key = self.key("artifact");
-        let mut needs = Vec::new();
-        let mut provisional = false;
-        let (class, label) = match &layer.content {
-            ConcreteContent::Run(run) => {
-                let builder = self.builder_identity(run, &mut needs);
-                provisional = builder.provisional;
-                key::run(&mut key, run, &builder);
-                (Class::Container, format!("{}: {}", layer.name, last_line(&run.command.script)))
-            }
-            ConcreteContent::Parts(parts) => {
-                let mut class = Class::Transfer;
-                for part in parts {
-                    let identity = self.part_identity(part, &mut needs);
-                    provisional |= identity.provisional;
-                    key::part(&mut key, part, &identity);
-                    if matches!(part, ConcretePart::Copy(_)) {
-                        class = Class::Cpu;
-                    }
-                }
-                (class, format!("{}: {}", layer.name, parts_label(parts)))
-            }
-        };
-        let step = self.step(key.finish(), StepKind::Artifact(id), class, provisional, &needs, || label);
-        self.artifacts[id.0] = Some(step);
-        step
-    }
-
-    fn part_identity(&mut self, part: &ConcretePart, needs: &mut Vec<StepId>) -> Identity {
-        match part {
-            ConcretePart::Copy(copy) => {
-                let identity = self.identity(&copy.from);
-                needs.extend(self.listed(&copy.from, &identity));
-                match (&copy.from, copied_text(self.inputs.lock, copy)) {
-                    (_, Some(text)) => Identity { text, provisional: false },
-                    (Source::Cell(cell), None) => {
-                        let steps = self.cell(*cell, false);
-                        Identity { text: files_text(&self.graph, &steps), ..identity }
-                    }
-                    (_, None) => identity,
-                }
-            }
-            ConcretePart::Download(download) => {
-                let locked = || self.inputs.lock.downloads.get(&download.urls[0]).map(|d| d.sha256);
-                match download.sha256.or_else(locked) {
-                    Some(sha256) => Identity { text: sha256.to_string(), provisional: false },
-                    None => Identity { text: format!("unlocked:{}", download.urls[0]), provisional: true },
-                }
-            }
-            ConcretePart::Local { source, .. } => match self.inputs.layouts.get(&local_name(source)) {
-                Some(digest) => Identity { text: digest.to_string(), provisional: false },
-                None => Identity { text: format!("unread:{source}"), provisional: true },
-            },
-            ConcretePart::File { .. } | ConcretePart::Dir { .. } => {
-                Identity { text: String::new(), provisional: false }
-            }
-        }
-    }
-
-    /// The builder's digest, or with `reads` the digests of what is read of it, where the lock has them.
-    fn builder_identity(&mut self, run: &ConcreteRun, needs: &mut Vec<StepId>) -> Identity {
-        let identity = self.identity(&run.image);
-        needs.extend(self.known(&run.image, &identity));
-        match read_text(self.inputs.lock, run) {
-            Some(text) => Identity { text, provisional: false },
-            None => identity,
-        }
-    }
-
     fn assemble(
         &mut self,
         id: CellId,
@@ -398,105 +246,6 @@ impl<'a> Builder<'a> {
         needs.extend(self.known(&cell.base, &identity));
         let label = || cell.name.clone();
         self.step(key.finish(), StepKind::Assemble(id), Class::Cpu, beneath.provisional, &needs, label)
-    }
-
-    /// The gate, push or load, checks, tags: returns the last steps.
-    fn deliver(&mut self, id: CellId, steps: &CellSteps) -> Vec<StepId> {
-        let matrix = self.matrix;
-        let cell = &matrix.cells[id.0];
-        let delivery = self.inputs.delivery;
-        let tagged = !(cell.references.is_empty() && cell.stamped.is_empty());
-        let push = delivery.push && cell.push && tagged;
-        let checks = delivery.checks && cell.checks.iter().any(|check| check.command.is_some());
-        let provisional = self.provisional(steps.assemble);
-        let mut finished = vec![steps.assemble];
-        let mut last = vec![steps.assemble];
-        if delivery.checks && cell.abi {
-            let abi = self.abi(id, cell, steps);
-            finished.push(abi);
-            last.push(abi);
-        }
-        // What is judged by the files alone is judged before anything is delivered.
-        for (position, check) in cell.checks.iter().enumerate().filter(|_| delivery.checks) {
-            if check.command.is_none() {
-                let step = self.check(id, steps, position, Class::Cpu, &[steps.assemble]);
-                finished.push(step);
-                last.push(step);
-            }
-        }
-        let mut ready = steps.assemble;
-        if push {
-            ready = self.per_cell(id, "push", Class::Transfer, provisional, &finished);
-            last[0] = ready;
-        }
-        let mut before_tags = vec![ready];
-        let mut loaded = None;
-        if delivery.load || (checks && !push) {
-            let load = self.per_cell(id, "load", Class::Transfer, provisional, &finished);
-            last.push(load);
-            loaded = Some(load);
-        }
-        if checks {
-            let needs: Vec<StepId> = [Some(ready), loaded].into_iter().flatten().collect();
-            let run = cell.checks.iter().enumerate().filter(|(_, check)| check.command.is_some());
-            for (position, _) in run {
-                let step = self.check(id, steps, position, Class::Container, &needs);
-                before_tags.push(step);
-                last.push(step);
-            }
-        }
-        if push {
-            last.push(self.per_cell(id, "tag", Class::Transfer, provisional, &before_tags));
-        }
-        last
-    }
-
-    fn check(
-        &mut self,
-        id: CellId,
-        steps: &CellSteps,
-        position: usize,
-        class: Class,
-        needs: &[StepId],
-    ) -> StepId {
-        let matrix = self.matrix;
-        let cell = &matrix.cells[id.0];
-        let check = &cell.checks[position];
-        let mut key = self.key("check");
-        key.digest(&steps.build_id);
-        key::check(&mut key, check);
-        let kind = StepKind::Check { cell: id, position };
-        let provisional = self.provisional(steps.assemble);
-        let label = || format!("{} {}", check.name, cell.name);
-        self.step(key.finish(), kind, class, provisional, needs, label)
-    }
-
-    /// The built-in check, which needs the finished image and nothing but its files.
-    fn abi(&mut self, id: CellId, cell: &Cell, steps: &CellSteps) -> StepId {
-        let mut key = self.key("abi");
-        key.digest(&steps.build_id).number(u64::from(key::ABI_VERSION));
-        let provisional = self.provisional(steps.assemble);
-        let label = || cell.name.clone();
-        self.step(key.finish(), StepKind::Abi(id), Class::Cpu, provisional, &[steps.assemble], label)
-    }
-
-    fn per_cell(
-        &mut self,
-        id: CellId,
-        kind: &'static str,
-        class: Class,
-        provisional: bool,
-        needs: &[StepId],
-    ) -> StepId {
-        let matrix = self.matrix;
-        let mut key = self.key(kind);
-        key.number(id.0 as u64);
-        let kind = match kind {
-            "push" => StepKind::Push(id),
-            "load" => StepKind::Load(id),
-            _ => StepKind::Tag(id),
-        };
-        self.step(key.finish(), kind, class, provisional, needs, || matrix.cells[id.0].name.clone())
     }
 }
 
@@ -533,28 +282,4 @@ pub(super) fn read_text(lock: &Lock, run: &ConcreteRun) -> Option<String> {
 pub(super) fn last_line(script: &str) -> &str {
     let mut lines = script.lines().map(str::trim);
     lines.rfind(|line| !line.is_empty() && !line.starts_with('#')).unwrap_or("")
-}
-
-fn parts_label(parts: &[ConcretePart]) -> String {
-    let labels: Vec<String> = parts
-        .iter()
-        .map(|part| match part {
-            ConcretePart::Copy(copy) => {
-                let from = match &copy.from {
-                    Source::Reference(reference) => {
-                        let repository = &reference.name.repository;
-                        repository.rsplit('/').next().unwrap_or(repository).to_owned()
-                    }
-                    Source::Layout(directory) => directory.clone(),
-                    Source::Cell(_) | Source::Dockerfile(_) => "the matrix".into(),
-                    Source::Scratch => "scratch".into(),
-                };
-                format!("copy {} from {from}", copy.paths.join(" "))
-            }
-            ConcretePart::Download(download) => format!("download {}", download.name),
-            ConcretePart::File { path, .. } | ConcretePart::Local { path, .. } => format!("file {path}"),
-            ConcretePart::Dir { path, .. } => format!("dir {path}"),
-        })
-        .collect();
-    labels.join(", ")
 }

@@ -1,5 +1,7 @@
 //! Carries single steps out and holds their results, each written once.
 
+mod sources;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -8,11 +10,12 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use futures_util::future::BoxFuture;
 use tokio::sync::{OnceCell, mpsc};
 
+pub(super) use self::sources::used;
 use super::blobs::{Blobs, Once, Progress};
 use super::cache::Cache;
 use super::download::Downloads;
 use super::error::StepError;
-use super::images::{ImageFiles, Images, ResolvedImage};
+use super::images::{ImageFiles, Images};
 use super::inspect::Inspector;
 use super::log::{Masks, StepLog};
 use super::provenance::Provenances;
@@ -20,9 +23,9 @@ use super::stamp::Stamps;
 use crate::engine::{Engine, PullCredentials, SecretValue};
 use crate::event::{BlobCounts, Event};
 use crate::lock::Lock;
-use crate::matrix::{Cell, CellId, Matrix, Source};
-use crate::oci::{DiffId, Digest, ImageConfig, Reference};
-use crate::plan::{Anew, CellSteps, Plan, Reason, StepId, StepKind, UsedSource};
+use crate::matrix::{Cell, CellId, Matrix};
+use crate::oci::{DiffId, Digest, Reference};
+use crate::plan::{Anew, CellSteps, Plan, Reason, StepId, StepKind};
 use crate::registry::Registry;
 use crate::store::{ImageRecord, LayerRecord, Record, Store};
 
@@ -352,108 +355,6 @@ impl Worker {
             StepKind::Load(cell) => self.load(id, *cell).await,
             StepKind::Check { cell, position } => self.check(id, *cell, *position).await,
             StepKind::Tag(cell) => self.tag(*cell).await,
-        }
-    }
-
-    /// The pinned documents of an external image.
-    pub(super) async fn resolved(&self, source: &UsedSource) -> Result<Arc<ResolvedImage>, StepError> {
-        let pinned = match source {
-            UsedSource::Reference(reference) => self.lock.images.get(reference).map(|i| i.digest),
-            UsedSource::Layout(_) => None,
-        };
-        self.images.resolve(source, pinned).await.map_err(|error| match source {
-            UsedSource::Reference(reference) => error.pinned_at(self.lock.places.image(reference), reference),
-            UsedSource::Layout(_) => error,
-        })
-    }
-
-    /// The files of an image that something is taken from or built on.
-    pub(super) fn source_files<'a>(
-        self: &'a Arc<Self>,
-        source: &'a Source,
-        progress: &'a Progress,
-    ) -> BoxFuture<'a, Result<ImageFiles, StepError>> {
-        Box::pin(async move {
-            match source {
-                Source::Scratch | Source::Dockerfile(_) => {
-                    Ok(ImageFiles { tree: Default::default(), layers: Vec::new() })
-                }
-                Source::Cell(cell) if matches!(self.cell(*cell).base, Source::Dockerfile(_)) => {
-                    self.images.stack(&self.image(*cell)?.layers, progress).await
-                }
-                Source::Cell(cell) => {
-                    let count = self.cell(*cell).layers.len();
-                    self.files_beneath(*cell, count, progress).await
-                }
-                Source::Reference(_) | Source::Layout(_) => {
-                    let image = self.resolved(&used(source)).await?;
-                    self.images.files(&image, progress).await
-                }
-            }
-        })
-    }
-
-    /// The configuration of an image that something is built on; `None` for scratch.
-    pub(super) async fn source_config(&self, source: &Source) -> Result<Option<ImageConfig>, StepError> {
-        match source {
-            Source::Scratch | Source::Dockerfile(_) => Ok(None),
-            Source::Cell(cell) => {
-                let text = &self.image(*cell)?.config_json;
-                let config = serde_json::from_str(text)
-                    .map_err(|e| StepError::new(format!("a recorded configuration is malformed: {e}")))?;
-                Ok(Some(config))
-            }
-            Source::Reference(_) | Source::Layout(_) => {
-                Ok(Some(self.resolved(&used(source)).await?.config.clone()))
-            }
-        }
-    }
-
-    /// What lies beneath the layer at `position` of a cell: base, setup steps and lower layers.
-    pub(super) async fn files_beneath(
-        self: &Arc<Self>,
-        cell: CellId,
-        position: usize,
-        progress: &Progress,
-    ) -> Result<ImageFiles, StepError> {
-        let steps = self.steps(cell).clone();
-        let chain: Vec<StepId> = steps.setup.iter().chain(&steps.places[..position]).copied().collect();
-        self.files_of_chain(&self.cell(cell).base, &chain, progress).await
-    }
-
-    /// A base's files with the layers of these steps on top.
-    pub(super) async fn files_of_chain(
-        self: &Arc<Self>,
-        base: &Source,
-        chain: &[StepId],
-        progress: &Progress,
-    ) -> Result<ImageFiles, StepError> {
-        let mut files = self.source_files(base, progress).await?;
-        for id in chain {
-            let beneath = files;
-            files = self.files[id.0 as usize]
-                .get_or_try_init(|| async {
-                    let mut files = beneath;
-                    if let Some(blob) = &self.layer(*id)?.blob {
-                        files.tree = files.tree.push(self.images.index(blob, progress).await?);
-                        files.layers.push(blob.clone());
-                    }
-                    Ok::<_, StepError>(files)
-                })
-                .await?
-                .clone();
-        }
-        Ok(files)
-    }
-}
-
-/// An external source as the plan names it.
-pub(super) fn used(source: &Source) -> UsedSource {
-    match source {
-        Source::Reference(reference) => UsedSource::Reference(reference.clone()),
-        Source::Layout(directory) => UsedSource::Layout(directory.clone()),
-        Source::Scratch | Source::Cell(_) | Source::Dockerfile(_) => {
-            unreachable!("only external sources are resolved")
         }
     }
 }

@@ -4,14 +4,22 @@
 //! decoders may only ask for keys that stand here, and the JSON Schema is generated from it.
 
 mod axis;
+mod check;
+mod image;
+mod layer;
 mod mirror;
 mod registry;
 mod tables;
+mod tool;
 
 pub(super) use axis::{AXIS, AXIS_VALUE, TOOL_VERSION, VERSION_SOURCE};
+pub(super) use check::{CHECK, CHECK_FILE, CHECK_SIZE, RULE};
+pub(super) use image::{DOCKERFILE, IMAGE, MATRIX_IMAGE, PATH_ENTRY, SETUP};
+pub(super) use layer::{COPY, DIR, FILE, LAYER, RUN, TOOL_USE};
 pub(super) use mirror::MIRROR;
 pub(super) use registry::{ACCESS, ECR, REGISTRY, SECRET, VERSION_TAG};
 pub(super) use tables::*;
+pub(super) use tool::{DOWNLOAD, EXTRACT, TOOL};
 
 /// What a value may be.
 #[derive(Debug)]

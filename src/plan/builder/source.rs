@@ -1,0 +1,85 @@
+//! What images are taken from: their identities in keys, and the steps after which they are known.
+
+use super::Builder;
+use crate::matrix::Source;
+use crate::plan::key::Identity;
+use crate::plan::step::*;
+
+impl Builder<'_> {
+    pub(super) fn identity(&mut self, source: &Source) -> Identity {
+        match source {
+            Source::Scratch => Identity { text: "scratch".into(), provisional: false },
+            Source::Reference(reference) => {
+                let pinned =
+                    reference.digest.or_else(|| self.inputs.lock.images.get(reference).map(|i| i.digest));
+                match self.inputs.lock.images.get(reference).map(|i| i.digest).or(pinned) {
+                    Some(digest) => Identity { text: digest.to_string(), provisional: false },
+                    None => Identity { text: format!("unlocked:{reference}"), provisional: true },
+                }
+            }
+            Source::Layout(directory) => match self.inputs.layouts.get(directory) {
+                Some(digest) => Identity { text: digest.to_string(), provisional: false },
+                None => Identity { text: format!("unlocked:oci:{directory}"), provisional: true },
+            },
+            Source::Cell(cell) => {
+                let steps = self.cell(*cell, false);
+                let provisional = self.provisional(steps.assemble);
+                Identity { text: format!("cell:{}", steps.build_id), provisional }
+            }
+            Source::Dockerfile(id) => {
+                let step = self.dockerfile(*id);
+                let node = &self.graph[petgraph::graph::NodeIndex::from(step)];
+                Identity { text: format!("dockerfile:{}", node.key), provisional: node.provisional }
+            }
+        }
+    }
+
+    fn resolve(&mut self, source: &UsedSource, identity: &Identity) -> StepId {
+        let mut key = self.key("resolve");
+        key.text(&identity.text);
+        let label = || source.to_string();
+        self.step(
+            key.finish(),
+            StepKind::Resolve(source.clone()),
+            Class::Transfer,
+            identity.provisional,
+            &[],
+            label,
+        )
+    }
+
+    fn index(&mut self, source: &UsedSource, identity: &Identity) -> StepId {
+        let resolve = self.resolve(source, identity);
+        let mut key = self.key("index");
+        key.text(&identity.text);
+        let label = || source.to_string();
+        let kind = StepKind::Index(source.clone());
+        self.step(key.finish(), kind, Class::Cpu, identity.provisional, &[resolve], label)
+    }
+
+    /// The step after which a source's files are listed.
+    pub(super) fn listed(&mut self, source: &Source, identity: &Identity) -> Option<StepId> {
+        match source {
+            Source::Scratch => None,
+            Source::Reference(reference) => {
+                Some(self.index(&UsedSource::Reference(reference.clone()), identity))
+            }
+            Source::Layout(directory) => Some(self.index(&UsedSource::Layout(directory.clone()), identity)),
+            Source::Cell(cell) => Some(self.cell(*cell, false).assemble),
+            Source::Dockerfile(id) => Some(self.dockerfile(*id)),
+        }
+    }
+
+    /// The step after which a source can be named to the engine.
+    pub(super) fn known(&mut self, source: &Source, identity: &Identity) -> Option<StepId> {
+        match source {
+            Source::Scratch => None,
+            Source::Reference(reference) => {
+                Some(self.resolve(&UsedSource::Reference(reference.clone()), identity))
+            }
+            Source::Layout(directory) => Some(self.resolve(&UsedSource::Layout(directory.clone()), identity)),
+            Source::Cell(cell) => Some(self.cell(*cell, false).assemble),
+            Source::Dockerfile(id) => Some(self.dockerfile(*id)),
+        }
+    }
+}
