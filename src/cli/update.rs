@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::exit::{Exit, print, say};
-use super::load::{Loaded, Project, open, write_lock};
-use super::world::{interruptible, pinner, runtime, world};
+use super::exit::{Exit, first_of, print, say};
+use super::interrupt::interruptible;
+use super::load::{Loaded, Project, open};
+use super::lock_file::change_lock;
+use super::world::{pinner, runtime, world};
 use super::{ProjectArguments, UpdateArguments, versions};
 use crate::lock::{Lock, LockedVersions};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Query, subject};
@@ -20,17 +22,19 @@ pub fn update(arguments: &ProjectArguments, update: &UpdateArguments) -> Result<
     let loaded = open(arguments)?;
     let (path, before) = (loaded.lock_path.clone(), loaded.lock.clone());
     let runtime = runtime()?;
-    let (mut lock, text) = runtime.block_on(moved(arguments, update, loaded))?;
+    let moved = runtime.block_on(moved(arguments, update, loaded));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    let changed = lock != before;
+    let (after, text) = moved?;
+    let changed = after != before;
     if changed && !update.dry_run {
-        write_lock(&path, &mut lock)?;
+        change_lock(&path, |lock| lock.apply(&before, &after))?;
     }
-    print(if text.is_empty() { "nothing has moved\n" } else { &text })?;
-    match &update.then {
+    let printed = print(if text.is_empty() { "nothing has moved\n" } else { &text });
+    let then = match &update.then {
         Some(command) if changed => then(command, &path, &text),
         _ => Ok(()),
-    }
+    };
+    first_of([then, printed])
 }
 
 /// The lock as it would be now, and its moves for people.

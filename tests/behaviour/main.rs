@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod build_ends;
 mod check;
 mod estimate;
 mod export_pipelines;
@@ -21,4 +22,5 @@ mod plan_html;
 mod project;
 mod registry_client;
 mod schedule;
+mod server;
 mod store_history;
