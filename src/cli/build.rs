@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use self::outputs::{Output, Report, conclude, deliver, outputs, reports, write_reports};
-use self::planned::{planned, refuse_drift};
+use self::planned::{planned, refuse_drift, refuse_open};
 use super::exit::{Exit, first_of, print, say};
 use super::interrupt::{CLEANUP, interruptible, is_aborted, presses, running};
 use super::load::{Loaded, Project, open, warn};
@@ -80,6 +80,9 @@ async fn build_async(
     let delivery = Delivery { push: build.push, load: build.load, checks: !build.no_checks };
     let inputs = Inputs { lock: &project.lock, layouts: &layouts, created: created.as_deref(), delivery };
     let plan = Arc::new(plan(&project.matrix, &project.chosen, inputs));
+    if build.locked {
+        refuse_open(&project, &plan)?;
+    }
     if let Some(planned) = &planned {
         refuse_drift(planned, &project, &plan, &layouts, created.as_deref(), &mirrored)?;
     }
@@ -154,7 +157,11 @@ async fn build_async(
     let locked = record_outputs(&mut project, &worker, build.locked);
     if build.push {
         let kept = keep_lock(&project, &world, build.no_cache, &end);
-        end.summary.interrupted |= interruptible(async { Ok(kept.await) }).await.is_err();
+        let kept = async {
+            kept.await;
+            Ok(())
+        };
+        end.summary.interrupted |= interruptible(kept).await.is_err();
     }
     let delivered = interruptible(deliver(&worker, &world, &plan, outputs, &end)).await;
     let delivered = note_interrupt(&mut end, delivered);

@@ -109,7 +109,10 @@ mod tests {
                     for m in 0..8_u64 {
                         let entry = LockedDownload { sha256: Digest::of(b"x"), size: m };
                         let url = format!("https://x.invalid/{n}/{m}");
-                        change_lock(path, |lock| drop(lock.downloads.insert(url, entry))).unwrap();
+                        change_lock(path, |lock| {
+                            lock.downloads.insert(url, entry);
+                        })
+                        .unwrap();
                     }
                 });
             }

@@ -67,7 +67,7 @@ async fn moved(
     lock.downloads.retain(|url, _| !(external.downloads.contains_key(url) && names.download(url, &tools)));
     let world = world(arguments, &project.manifest)?;
     let pinner = pinner(&world, 8);
-    let completed = pinner.complete(&external, &mut lock, &project.matrix.platform);
+    let completed = pinner.complete(&external, &mut lock);
     interruptible(async { completed.await.map_err(|errors| Exit::steps(&errors)) }).await?;
     move_mirrors(&mirrored, &names, &world, &mut lock).await?;
     // Entries that nothing uses any more go only when everything was looked at.
@@ -158,14 +158,14 @@ impl Names<'_> {
     }
 }
 
-/// The first URLs of each tool's downloads.
+/// The downloads of each tool, as the lock names them.
 fn tools(matrix: &Matrix) -> BTreeMap<String, BTreeSet<String>> {
     let mut tools: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for layer in &matrix.layers {
         let ConcreteContent::Parts(parts) = &layer.content else { continue };
         for part in parts {
             if let ConcretePart::Download(download) = part {
-                tools.entry(download.name.clone()).or_default().insert(download.urls[0].clone());
+                tools.entry(download.name.clone()).or_default().insert(download.shown.clone());
             }
         }
     }

@@ -134,8 +134,7 @@ pub async fn complete_lock(
     // What another process has pinned meanwhile counts, and may lack trees that are read here.
     while result.is_ok() && !external.missing(&project.lock).is_empty() {
         let before = project.lock.clone();
-        let platform = &project.matrix.platform;
-        let pinned = pinner.complete(&external, &mut project.lock, platform);
+        let pinned = pinner.complete(&external, &mut project.lock);
         let pinned = interruptible(async { Ok(pinned.await) }).await?;
         if project.lock != before && usage == LockUse::Complete {
             let after = &project.lock;

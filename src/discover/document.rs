@@ -22,7 +22,7 @@ pub(super) fn read(path: &Path) -> Result<Vec<Candidate>, DiscoverError> {
 }
 
 /// The list on a server. What the server may mend by itself is asked for again.
-pub(super) async fn fetch(url: &str) -> Result<Vec<Candidate>, DiscoverError> {
+pub(super) async fn fetch(url: &str, shown: &str) -> Result<Vec<Candidate>, DiscoverError> {
     let client = reqwest::Client::builder()
         .user_agent(concat!("railyard/", env!("CARGO_PKG_VERSION")))
         .connect_timeout(Duration::from_secs(20))
@@ -32,10 +32,10 @@ pub(super) async fn fetch(url: &str) -> Result<Vec<Candidate>, DiscoverError> {
     let mut wait = Duration::from_millis(500);
     for attempt in 1.. {
         match get(&client, url).await {
-            Ok(text) => return versions(&text, url),
+            Ok(text) => return versions(&text, shown),
             Err((reason, retry)) if !retry || attempt == TRIES => {
                 return Err(DiscoverError::new(
-                    format!("failed to fetch `{url}`: {reason}"),
+                    format!("failed to fetch `{shown}`: {reason}"),
                     "correct `url`, or run again when the server is well",
                 ));
             }

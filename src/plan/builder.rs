@@ -13,7 +13,7 @@ use super::key::{self, Key};
 use super::step::*;
 use crate::lock::Lock;
 use crate::matrix::{Cell, CellId, ConcreteCopy, ConcreteRun, DockerfileId, Matrix, Source};
-use crate::oci::Digest;
+use crate::oci::{Digest, Platform};
 
 /// What the keys are made of beside the matrix.
 #[derive(Debug, Clone, Copy)]
@@ -250,9 +250,9 @@ impl<'a> Builder<'a> {
 }
 
 /// What is copied out of an image, where the lock has the digests of all of it.
-pub(super) fn copied_text(lock: &Lock, copy: &ConcreteCopy) -> Option<String> {
+pub(super) fn copied_text(lock: &Lock, platform: &Platform, copy: &ConcreteCopy) -> Option<String> {
     let Source::Reference(reference) = &copy.from else { return None };
-    let image = lock.images.get(reference)?;
+    let image = lock.image(reference, platform)?;
     let mut text = String::from("copies");
     for path in &copy.paths {
         let _ = write!(text, ";{path}={}", image.copies.get(path)?);
@@ -268,9 +268,9 @@ pub(super) fn files_text(graph: &DiGraph<Step, ()>, steps: &CellSteps) -> String
 }
 
 /// What a run reads of its builder, where it says so and the lock has the digests of all of it.
-pub(super) fn read_text(lock: &Lock, run: &ConcreteRun) -> Option<String> {
+pub(super) fn read_text(lock: &Lock, platform: &Platform, run: &ConcreteRun) -> Option<String> {
     let Source::Reference(reference) = &run.image else { return None };
-    let image = lock.images.get(reference).filter(|_| !run.reads.is_empty())?;
+    let image = lock.image(reference, platform).filter(|_| !run.reads.is_empty())?;
     let mut text = format!("reads:{}", image.environment?);
     for path in &run.reads {
         let _ = write!(text, ";{path}={}", image.trees.get(path)?);

@@ -140,7 +140,8 @@ impl View<'_> {
             ConcreteContent::Run(run) => {
                 key::run(&mut key, run, &blank);
                 key.list(run.reads.iter().map(String::as_str));
-                inputs.extend(self.source(&run.image, read_text(self.inputs.lock, run)));
+                inputs
+                    .extend(self.source(&run.image, read_text(self.inputs.lock, &self.matrix.platform, run)));
             }
             ConcreteContent::Parts(parts) => {
                 for part in parts {
@@ -173,16 +174,17 @@ impl View<'_> {
                     _ => None,
                 };
                 let files = files.map(|steps| files_text(&self.plan.graph, steps));
-                self.source(&copy.from, files.or_else(|| copied_text(self.inputs.lock, copy)))
+                let platform = &self.matrix.platform;
+                self.source(&copy.from, files.or_else(|| copied_text(self.inputs.lock, platform, copy)))
             }
             ConcretePart::Download(download) => {
-                let locked = self.inputs.lock.downloads.get(&download.urls[0]).map(|d| d.sha256);
+                let locked = self.inputs.lock.downloads.get(&download.shown).map(|d| d.sha256);
                 let digest = download.sha256.or(locked);
-                let identity = digest.map_or_else(|| download.urls[0].clone(), |d| d.to_string());
+                let identity = digest.map_or_else(|| download.shown.clone(), |d| d.to_string());
                 Some(Input {
                     kind: InputKind::Download,
                     name: download.name.clone(),
-                    url: Some(download.urls[0].clone()),
+                    url: Some(download.shown.clone()),
                     digest,
                     identity: Digest::of(identity.as_bytes()),
                 })
@@ -208,7 +210,8 @@ impl View<'_> {
         let (kind, name, digest) = match source {
             Source::Scratch => return None,
             Source::Reference(reference) => {
-                let locked = self.inputs.lock.images.get(reference).map(|image| image.digest);
+                let locked =
+                    self.inputs.lock.image(reference, &self.matrix.platform).map(|image| image.digest);
                 (InputKind::Image, reference.to_string(), locked.or(reference.digest))
             }
             Source::Layout(directory) => {

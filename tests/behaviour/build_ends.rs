@@ -125,8 +125,9 @@ fn a_build_that_waits_for_the_cache_repository_is_interrupted_at_once() {
 #[test]
 fn the_second_interrupt_ends_a_command_that_cannot_hear_the_first() {
     // A pipe that nobody empties keeps the command writing.
-    let many: String =
-        (0..2000).map(|n| format!("[images.i{n}]\nbase = \"scratch\"\ntags = [\"1\"]\n")).collect();
+    let name = "x".repeat(100);
+    let image = |n| format!("[images.{name}{n}]\nbase = \"scratch\"\ntags = [\"1\"]\n");
+    let many: String = (0..1000).map(image).collect();
     let project = Project::new(&format!("{HEAD}{many}"));
     let mut command = project.command(&["build", "--progress", "quiet", "--report", "json:report.json"]);
     let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();

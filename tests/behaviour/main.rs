@@ -10,6 +10,7 @@ mod estimate;
 mod export_pipelines;
 mod layer;
 mod lock_bad;
+mod lock_use;
 mod manifest_bad;
 mod manifest_fuzz;
 mod manifest_good;

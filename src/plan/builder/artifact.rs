@@ -46,7 +46,7 @@ impl Builder<'_> {
             ConcretePart::Copy(copy) => {
                 let identity = self.identity(&copy.from);
                 needs.extend(self.listed(&copy.from, &identity));
-                match (&copy.from, copied_text(self.inputs.lock, copy)) {
+                match (&copy.from, copied_text(self.inputs.lock, &self.matrix.platform, copy)) {
                     (_, Some(text)) => Identity { text, provisional: false },
                     (Source::Cell(cell), None) => {
                         let steps = self.cell(*cell, false);
@@ -56,10 +56,10 @@ impl Builder<'_> {
                 }
             }
             ConcretePart::Download(download) => {
-                let locked = || self.inputs.lock.downloads.get(&download.urls[0]).map(|d| d.sha256);
+                let locked = || self.inputs.lock.downloads.get(&download.shown).map(|d| d.sha256);
                 match download.sha256.or_else(locked) {
                     Some(sha256) => Identity { text: sha256.to_string(), provisional: false },
-                    None => Identity { text: format!("unlocked:{}", download.urls[0]), provisional: true },
+                    None => Identity { text: format!("unlocked:{}", download.shown), provisional: true },
                 }
             }
             ConcretePart::Local { source, .. } => match self.inputs.layouts.get(&local_name(source)) {
@@ -76,7 +76,7 @@ impl Builder<'_> {
     fn builder_identity(&mut self, run: &ConcreteRun, needs: &mut Vec<StepId>) -> Identity {
         let identity = self.identity(&run.image);
         needs.extend(self.known(&run.image, &identity));
-        match read_text(self.inputs.lock, run) {
+        match read_text(self.inputs.lock, &self.matrix.platform, run) {
             Some(text) => Identity { text, provisional: false },
             None => identity,
         }

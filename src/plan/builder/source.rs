@@ -10,9 +10,8 @@ impl Builder<'_> {
         match source {
             Source::Scratch => Identity { text: "scratch".into(), provisional: false },
             Source::Reference(reference) => {
-                let pinned =
-                    reference.digest.or_else(|| self.inputs.lock.images.get(reference).map(|i| i.digest));
-                match self.inputs.lock.images.get(reference).map(|i| i.digest).or(pinned) {
+                let locked = self.inputs.lock.image(reference, &self.matrix.platform);
+                match locked.map(|image| image.digest).or(reference.digest) {
                     Some(digest) => Identity { text: digest.to_string(), provisional: false },
                     None => Identity { text: format!("unlocked:{reference}"), provisional: true },
                 }
