@@ -9,12 +9,14 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use self::outputs::{Output, Report, conclude, deliver, outputs, reports};
-use self::planned::{planned, refuse_drift};
-use super::exit::{Exit, print, say};
-use super::load::{Loaded, Project, open, warn, write_lock};
+use self::outputs::{Output, Report, conclude, deliver, outputs, reports, write_reports};
+use self::planned::{planned, refuse_drift, refuse_open};
+use super::exit::{Exit, first_of, print, say};
+use super::interrupt::{CLEANUP, interruptible, is_aborted, presses, running};
+use super::load::{Loaded, Project, open, warn};
+use super::lock_file::change_lock;
 use super::settings::{cpus, created, secrets};
-use super::world::{LockUse, World, complete_lock, freshness, interruptible, runtime, world};
+use super::world::{LockUse, World, complete_lock, freshness, runtime, world};
 use super::{BuildArguments, Progress, ProjectArguments, mirrors, needed, pipeline, versions};
 use crate::engine::Engine;
 use crate::event::Event;
@@ -26,6 +28,9 @@ use crate::run::{
     publish_lock, sweep_leftovers,
 };
 use crate::store::{RunRow, Store, StoreError};
+
+/// How long the engine may take to remove what a run left.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// How many steps may run at a time.
 pub fn limits(project: &Project, jobs: Option<usize>) -> Limits {
@@ -68,9 +73,9 @@ async fn build_async(
     let files = world.store.sweep_temporary();
     let limits = limits(&project, build.jobs);
     let usage = if build.locked { LockUse::Refuse } else { LockUse::Complete };
-    interruptible(complete_lock(&mut project, &world, usage, limits.transfers)).await?;
+    complete_lock(&mut project, &world, usage, limits.transfers).await?;
     let mirrored = match build.push {
-        true => interruptible(mirrors::pinned(&mut project, &world.registry, usage)).await?,
+        true => mirrors::pinned(&mut project, &world.registry, usage).await?,
         false => Vec::new(),
     };
     let created = created()?;
@@ -78,6 +83,9 @@ async fn build_async(
     let delivery = Delivery { push: build.push, load: build.load, checks: !build.no_checks };
     let inputs = Inputs { lock: &project.lock, layouts: &layouts, created: created.as_deref(), delivery };
     let plan = Arc::new(plan(&project.matrix, &project.chosen, inputs));
+    if build.locked {
+        refuse_open(&project, &plan)?;
+    }
     if let Some(planned) = &planned {
         refuse_drift(planned, &project, &plan, &layouts, created.as_deref(), &mirrored)?;
     }
@@ -150,35 +158,78 @@ async fn build_async(
     let lock = Arc::new(project.lock.clone());
     let worker = Worker::new(matrix.clone(), plan.clone(), lock, services, records, settings, sender.clone());
     let worker = Arc::new(worker);
-    let interrupts = interrupts();
     let behaviour = Behaviour { limits, fail_fast: build.fail_fast, durations };
-    let mut end = dispatch(&matrix, &plan, &actions, worker.clone(), behaviour, sender, interrupts).await;
-    let labels = worker.labels();
-    if end.summary.interrupted || !end.summary.failures.is_empty() {
-        // Whatever an aborted step left; an engine that is gone has nothing left to sweep.
-        let _ = world.engine.sweep(&labels).await;
-    }
-    world.engine.settle().await;
+    let is_running = running();
+    let mut end = dispatch(&matrix, &plan, &actions, worker.clone(), behaviour, sender, presses()).await;
+    clear_up(&world, &worker, &end).await;
     finish_sweep(sweeping).await;
-    let changed = record_outputs(&mut project, &worker);
-    if changed && !build.locked {
-        write_lock(&project.lock_path, &mut project.lock)?;
-    }
+    drop(is_running);
+    // From here on every part is carried out, whatever becomes of the others.
+    let locked = record_outputs(&mut project, &worker, build.locked);
     if build.push {
-        keep_lock(&project, &world, build.no_cache, &end).await;
+        let kept = keep_lock(&project, &world, build.no_cache, &end);
+        let kept = async {
+            kept.await;
+            Ok(())
+        };
+        end.summary.interrupted |= interruptible(kept).await.is_err();
     }
-    let delivered = deliver(&worker, &world, &plan, outputs, &mut end).await;
+    let delivered = interruptible(deliver(&worker, &world, &plan, outputs, &end)).await;
+    let delivered = note_interrupt(&mut end, delivered);
     drop(worker);
     if let Ok(Err(error)) = shown.join() {
         say(&format!("note: the history of this run is not complete: {error}"));
     }
-    delivered?;
     let mirrored = mirror(build, &world, &mirrored, limits, &mut end).await;
-    if !mirrored.is_empty() {
-        print(&report::mirrored(&mirrored))?;
+    let handed_over = pipeline::hand_over(build, &matrix, &end.summary);
+    let reported = write_reports(reports, &end.summary);
+    let printed = match mirrored.is_empty() {
+        true => Ok(()),
+        false => print(&report::mirrored(&mirrored)),
+    };
+    let concluded = conclude(build, outputs, &end, &estimate);
+    first_of([concluded, locked, delivered, handed_over, reported, printed])
+}
+
+/// Removes what the run left in the engine, in bounded time: one that does not answer keeps nobody.
+async fn clear_up(world: &World, worker: &Worker, end: &RunEnd) {
+    let labels = worker.labels();
+    let work = async {
+        if end.summary.interrupted || !end.summary.failures.is_empty() {
+            // Whatever an aborted step left; an engine that is gone has nothing left to sweep.
+            let _ = world.engine.sweep(&labels).await;
+        }
+        world.engine.settle().await;
+    };
+    let aborted = async {
+        let mut presses = presses();
+        while !is_aborted() && presses.recv().await.is_some() {}
+        tokio::time::sleep(CLEANUP).await;
+    };
+    let is_done = tokio::select! {
+        biased;
+        () = work => true,
+        () = tokio::time::sleep(PATIENCE) => false,
+        () = aborted => false,
+    };
+    if !is_done {
+        let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        say(&format!(
+            "note: the engine has not removed all containers of this run\n  help: `docker ps --all --filter label={}` lists them",
+            labels.join(" --filter label=")
+        ));
     }
-    pipeline::hand_over(build, &matrix, &end.summary)?;
-    conclude(build, outputs, reports, &end, &estimate)
+}
+
+/// An interrupt of what follows the steps is one of the run.
+fn note_interrupt(end: &mut RunEnd, result: Result<(), Exit>) -> Result<(), Exit> {
+    match result {
+        Err(Exit::Interrupted) => {
+            end.summary.interrupted = true;
+            Ok(())
+        }
+        other => other,
+    }
 }
 
 /// How long a run that is over waits for the sweep of what others left.
@@ -223,13 +274,10 @@ async fn mirror(
         return Vec::new();
     }
     let settings = MirrorSettings { transfers: limits.transfers, fail_fast: build.fail_fast };
-    let mut interrupts = interrupts();
-    let reports = tokio::select! {
-        reports = super::mirror::copy(&world.registry, images, settings, build.progress) => reports,
-        _ = interrupts.recv() => {
-            end.summary.interrupted = true;
-            return Vec::new();
-        }
+    let copied = super::mirror::copy(&world.registry, images, settings, build.progress);
+    let Ok(reports) = interruptible(async { Ok(copied.await) }).await else {
+        end.summary.interrupted = true;
+        return Vec::new();
     };
     end.summary.failures.extend(reports.iter().filter_map(MirrorReport::failure));
     end.environment |= reports.iter().any(|report| report.environment);
@@ -261,47 +309,27 @@ pub fn reporter(progress: Progress) -> Box<dyn Reporter> {
     }
 }
 
-/// Each Ctrl-C is a message; SIGTERM, behind which a SIGKILL may come, counts as two.
-fn interrupts() -> mpsc::UnboundedReceiver<()> {
-    let (sender, receiver) = mpsc::unbounded_channel();
-    tokio::spawn(async move {
-        let terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate());
-        let Ok(mut terminate) = terminate else { return };
-        loop {
-            tokio::select! {
-                result = tokio::signal::ctrl_c() => if result.is_err() { return },
-                _ = terminate.recv() => {
-                    let _ = sender.send(());
-                }
-            }
-            if sender.send(()).is_err() {
-                return;
-            }
-        }
-    });
-    receiver
-}
-
 fn run_id() -> String {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
     format!("{now}-{}", std::process::id())
 }
 
-/// Outputs of runs that the lock lacks, and those of runs that were to run anew.
-fn record_outputs(project: &mut Project, worker: &Worker) -> bool {
-    let mut changed = false;
+/// Adds the outputs of runs that the lock lacks, and those of runs that were to run anew, to the lock and,
+/// unless that is only to be read, to its file.
+fn record_outputs(project: &mut Project, worker: &Worker, locked: bool) -> Result<(), Exit> {
+    let before = project.lock.clone();
     for (key, diff_id) in worker.outputs() {
         let anew = worker.is_anew(&key);
-        let locked = project.lock.outputs.entry(key).or_insert_with(|| {
-            changed = true;
-            diff_id
-        });
-        if anew && *locked != diff_id {
+        let locked = project.lock.outputs.entry(key).or_insert(diff_id);
+        if anew {
             *locked = diff_id;
-            changed = true;
         }
     }
-    changed
+    if locked || project.lock == before {
+        return Ok(());
+    }
+    // The lock of this run stays what it was made with; in the file only the outputs are added.
+    change_lock(&project.lock_path, |lock| lock.add(&before, &project.lock)).map(drop)
 }
 
 /// Puts the lock of a good run into the cache repository; a failure is worth a notice, not the run.

@@ -8,10 +8,11 @@ use std::time::Duration;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
-use super::exit::{Exit, print, say};
+use super::exit::{Exit, first_of, print, say};
+use super::interrupt::interruptible;
 use super::load::open;
 use super::mirror::bare_manifest;
-use super::world::{interruptible, registry, runtime};
+use super::world::{registry, runtime};
 use super::{DocumentFormat, ProjectArguments};
 use crate::ci_images::{
     ApiCredential, ApiError, Change, Config, ConfigApi, Facts, FieldRow, FieldState, HttpSettings,
@@ -259,12 +260,13 @@ impl Desk<'_> {
         }
         let today = jiff::Zoned::now().date();
         let next = self.facts.next_publication(today);
-        match self.format {
-            DocumentFormat::Table => print(&report::ci_images(&rows, next))?,
-            DocumentFormat::Json => print(&pretty(&json!({ "fields": rows, "next_publication": next })))?,
-        }
+        let printed = match self.format {
+            DocumentFormat::Table => print(&report::ci_images(&rows, next)),
+            DocumentFormat::Json => print(&pretty(&json!({ "fields": rows, "next_publication": next }))),
+        };
         let is_default = |row: &FieldRow| matches!(row.state, FieldState::Default | FieldState::Same);
-        if exit_code && !rows.iter().all(is_default) { Err(Exit::Failed) } else { Ok(()) }
+        let is_good = !exit_code || rows.iter().all(is_default);
+        first_of([if is_good { Ok(()) } else { Err(Exit::Failed) }, printed])
     }
 
     async fn has(&self, mirror: &Mirror, image: Option<&str>) -> Result<Option<bool>, Exit> {
@@ -326,14 +328,15 @@ impl Desk<'_> {
         let changes = updates(&changes, &overrides);
         let kept = kept(&overrides, &defaults);
         let body = ConfigApi::update_body(&changes);
-        self.show("update-config", &body, &left_out, &kept, apply)?;
+        let shown = self.show("update-config", &body, &left_out, &kept, apply);
         if apply && !changes.is_empty() {
             self.api.update(&changes).await.map_err(failed)?;
             let after = self.api.customer(false).await.map_err(failed)?;
             let wrong = changes.iter().filter(|c| after.image(&c.field) != Some(c.value.as_str()));
             self.confirm(wrong.map(|change| change.field.clone()).collect(), changes.len())?;
         }
-        if apply && !left_out.is_empty() { Err(Exit::Failed) } else { Ok(()) }
+        let is_good = !apply || left_out.is_empty();
+        first_of([if is_good { Ok(()) } else { Err(Exit::Failed) }, shown])
     }
 
     async fn reset(&self, named: &[String], apply: bool) -> Result<(), Exit> {
@@ -347,14 +350,14 @@ impl Desk<'_> {
             say(&format!("note: `{field}` {why}"));
         }
         let body = ConfigApi::reset_body(&fields);
-        self.show("reset-config", &body, &[], &[], apply)?;
+        let shown = self.show("reset-config", &body, &[], &[], apply);
         if apply && !fields.is_empty() {
             self.api.reset(&fields).await.map_err(failed)?;
             let after = self.api.customer(true).await.map_err(failed)?;
             let wrong = resets(&fields, &after);
             self.confirm(wrong, fields.len())?;
         }
-        Ok(())
+        shown
     }
 
     /// The request's body, and what is not in it.

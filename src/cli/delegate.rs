@@ -7,8 +7,9 @@ use clap::{Args, Subcommand};
 
 use super::ProjectArguments;
 use super::exit::{Exit, print, say};
+use super::interrupt::interruptible;
 use super::load::{Project, load};
-use super::world::{interruptible, registry, runtime};
+use super::world::{registry, runtime};
 use crate::delegate::{
     ApiCredential, DelegateError, Latest, Manager, Override, Rendering, Scope, Target, patch, render,
 };

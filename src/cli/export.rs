@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 
 use super::ProjectArguments;
 use super::exit::{Exit, print, say};
+use super::interrupt::interruptible;
 use super::load::{Project, load, open, variables};
 use super::world::{LockUse, World, complete_lock, runtime, world};
 use super::{build, versions};
@@ -117,7 +118,7 @@ fn docker(arguments: &ProjectArguments, options: &DockerfileOptions, is_bake: bo
         let world = world(arguments, &project.manifest)?;
         let transfers = build::limits(&project, None).transfers;
         complete_lock(&mut project, &world, LockUse::Borrow, transfers).await?;
-        let users = users(&project, &world, &cells).await?;
+        let users = interruptible(users(&project, &world, &cells)).await?;
         Ok((project, cells, users))
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
@@ -160,7 +161,7 @@ async fn users(
 ) -> Result<BTreeMap<Reference, String>, Exit> {
     let mut users = BTreeMap::new();
     for reference in bases_with_users(&project.matrix, cells) {
-        let pinned = project.lock.images.get(&reference).map(|image| image.digest);
+        let pinned = project.lock.image(&reference, &project.matrix.platform).map(|image| image.digest);
         let image = world.images.resolve(&UsedSource::Reference(reference.clone()), pinned).await;
         let image = image.map_err(|e| Exit::steps(&[e]))?;
         users.insert(reference, image.config.config.user.clone().unwrap_or_default());

@@ -118,7 +118,9 @@ pub fn recorded_arguments(project: &ProjectArguments, build: &BuildArguments) ->
     found.extend(build.jobs.map(|jobs| format!("--jobs={jobs}")));
     found.extend(build.output.iter().map(|output| format!("--output={output}")));
     found.extend(project.only.iter().map(|only| format!("--only={only}")));
-    found.extend(project.vars.iter().map(|var| format!("--var={var}")));
+    // A value may be a credential, and is nobody else's business.
+    let names = project.vars.iter().map(|var| var.split_once('=').map_or(var.as_str(), |(name, _)| name));
+    found.extend(names.map(|name| format!("--var={name}")));
     found.extend(project.vars_file.iter().map(|file| format!("--vars={}", file.display())));
     found.extend(project.repository.iter().map(|repository| format!("--repository={repository}")));
     found

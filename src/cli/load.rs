@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::ProjectArguments;
 use super::exit::{Exit, colour, say};
+use super::lock_file::read_lock;
 use super::recipes::read_recipes;
 use crate::lock::Lock;
 use crate::manifest::{Diagnostic, Diagnostics, Manifest, Sources, imports, parse, render, render_plain};
@@ -264,46 +265,4 @@ pub fn variables(arguments: &ProjectArguments) -> Result<BTreeMap<String, String
         vars.insert(name.to_owned(), value.to_owned());
     }
     Ok(vars)
-}
-
-fn read_lock(path: &Path, plain: bool) -> Result<Lock, Exit> {
-    let name = path.display().to_string();
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Lock::default()),
-        Err(error) => return Err(Exit::Usage(format!("error: failed to read the lock `{name}`: {error}"))),
-    };
-    Lock::parse(&name, &text).map_err(|found| {
-        let mut sources = Sources::default();
-        sources.add(name.clone(), text);
-        Exit::Usage(format!(
-            "{}\nerror: the lock `{name}` cannot be used; it was not changed",
-            shown(&sources, &found, plain)
-        ))
-    })
-}
-
-/// Writes the lock, whole or not at all; its entries then know their new places.
-///
-/// # Errors
-/// When the file cannot be written.
-pub fn write_lock(path: &Path, lock: &mut Lock) -> Result<(), Exit> {
-    use std::io::Write;
-    let fail = |e: std::io::Error| {
-        Exit::Environment(format!("error: failed to write the lock `{}`: {e}", path.display()))
-    };
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(fail)?;
-    let text = lock.render();
-    file.write_all(text.as_bytes()).map_err(fail)?;
-    let readable = std::os::unix::fs::PermissionsExt::from_mode(0o644);
-    file.as_file().set_permissions(readable).map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    if let Ok(written) = Lock::parse(&path.display().to_string(), &text) {
-        *lock = written;
-    }
-    Ok(())
 }

@@ -8,9 +8,10 @@ use clap::{Args, ValueEnum};
 use tokio::sync::mpsc;
 
 use super::ci_images::{ApiArguments, facts};
-use super::exit::{Exit, print, say};
+use super::exit::{Exit, first_of, print, say};
+use super::interrupt::interruptible;
 use super::load::{Loaded, open};
-use super::world::{LockUse, interruptible, registry, runtime};
+use super::world::{LockUse, registry, runtime};
 use super::{DocumentFormat, Progress, ProjectArguments, mirrors};
 use crate::ci_images::{Facts, HttpSettings, fetch_catalog};
 use crate::manifest::{Manifest, Sources, parse};
@@ -123,11 +124,11 @@ async fn mirror_async(
         copy(&registry, &images, settings, options.progress).await
     };
     support(&*registry, &images, &mut reports, facts).await;
-    match options.format {
-        DocumentFormat::Table => print(&report::mirrored(&reports))?,
-        DocumentFormat::Json => print(&report::mirrored_json(&reports))?,
-    }
-    conclude(&reports)
+    let printed = match options.format {
+        DocumentFormat::Table => print(&report::mirrored(&reports)),
+        DocumentFormat::Json => print(&report::mirrored_json(&reports)),
+    };
+    first_of([conclude(&reports), printed])
 }
 
 /// Copies, with progress on standard error.

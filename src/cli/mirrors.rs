@@ -7,7 +7,9 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::exit::{Exit, say};
-use super::load::{Project, write_lock};
+use super::interrupt::interruptible;
+use super::load::Project;
+use super::lock_file::change_lock;
 use super::world::LockUse;
 use crate::lock::Lock;
 use crate::manifest::Sources;
@@ -134,7 +136,8 @@ fn missing(images: &[MirrorImage]) -> Vec<&MirrorImage> {
 /// Pins what the lock lacks. What cannot be looked up stays open: copying it says why.
 ///
 /// # Errors
-/// With [`LockUse::Refuse`], when something is missing; when the lock cannot be written.
+/// With [`LockUse::Refuse`], when something is missing; when the lock cannot be written;
+/// [`Exit::Interrupted`].
 pub async fn complete(
     images: &mut [MirrorImage],
     lock: &mut Lock,
@@ -155,8 +158,8 @@ pub async fn complete(
             names.join(", ")
         )));
     }
-    let found: Vec<(Reference, Digest)> = look_up(registry, &open)
-        .await
+    let found: Vec<(Reference, Digest)> = interruptible(async { Ok(look_up(registry, &open).await) })
+        .await?
         .into_iter()
         .filter_map(|(reference, result)| Some((reference, result.ok()??)))
         .collect();
@@ -167,11 +170,16 @@ pub async fn complete(
         let word = if usage == LockUse::Complete { "locked" } else { "looked up, not locked yet:" };
         say(&format!("{word} {reference} -> {digest}"));
     }
+    let before = lock.clone();
     lock.mirrors.extend(found);
+    if usage == LockUse::Complete {
+        let after = &*lock;
+        *lock = change_lock(lock_path, |lock| lock.add(&before, after))?;
+    }
     for image in images.iter_mut().filter(|image| image.digest().is_none()) {
         image.pinned = lock.mirrors.get(&image.source).copied();
     }
-    if usage == LockUse::Complete { write_lock(lock_path, lock) } else { Ok(()) }
+    Ok(())
 }
 
 /// What tags mean now.

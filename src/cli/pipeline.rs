@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use super::BuildArguments;
-use super::exit::{Exit, say};
+use super::exit::{Exit, first_of, say};
 use crate::engine::Engine;
 use crate::event::Summary;
 use crate::matrix::{Matrix, fill_run, wants_revision};
@@ -81,13 +81,17 @@ pub async fn wait_for_engine(engine: &dyn Engine, patience: Duration) -> Result<
 /// Appends the outputs of a run to the files that the environment names, and writes the artifact file.
 ///
 /// # Errors
-/// When one of them cannot be written.
+/// When one of them cannot be written; the others are.
 pub fn hand_over(build: &BuildArguments, matrix: &Matrix, summary: &Summary) -> Result<(), Exit> {
-    if let Some(path) = &build.artifact_file {
+    let artifact = build.artifact_file.iter().map(|path| {
         let text = serde_json::to_string_pretty(&artifact_file(summary)).expect("a JSON value is printable");
         std::fs::write(path, text + "\n")
-            .map_err(|e| Exit::Environment(format!("error: failed to write `{}`: {e}", path.display())))?;
-    }
+            .map_err(|e| Exit::Environment(format!("error: failed to write `{}`: {e}", path.display())))
+    });
+    first_of(artifact.chain([append_outputs(matrix, summary)]))
+}
+
+fn append_outputs(matrix: &Matrix, summary: &Summary) -> Result<(), Exit> {
     let mut files = BTreeMap::new();
     let mut named = BTreeSet::new();
     for (variable, form) in FILES {
@@ -101,7 +105,7 @@ pub fn hand_over(build: &BuildArguments, matrix: &Matrix, summary: &Summary) -> 
     }
     let found = outputs(summary, &own_outputs(matrix, summary));
     found.notes.iter().for_each(|note| say(&format!("note: {note}")));
-    for (variable, (path, form)) in files {
+    first_of(files.into_iter().map(|(variable, (path, form))| {
         let mut options = std::fs::OpenOptions::new();
         let file = options.append(true).create(true).open(&path);
         file.and_then(|mut file| file.write_all(found.text(form).as_bytes())).map_err(|e| {
@@ -109,9 +113,8 @@ pub fn hand_over(build: &BuildArguments, matrix: &Matrix, summary: &Summary) -> 
             Exit::Environment(format!(
                 "error: failed to append outputs to `{path}`, which {variable} names: {e}"
             ))
-        })?;
-    }
-    Ok(())
+        })
+    }))
 }
 
 /// The outputs that images define, by cell.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::ProjectArguments;
 use super::exit::Exit;
+use super::interrupt::interruptible;
 use super::load::{Project, load, open};
 use super::settings::{created, store_path};
 use super::suppose::Supposition;
@@ -162,13 +163,13 @@ async fn online(arguments: &ProjectArguments, preparation: &Preparation) -> Resu
             let created = created()?;
             let inputs = inputs(&before, &layouts, created.as_deref());
             let plan = crate::plan::plan(&before.matrix, &before.chosen, inputs);
-            let mut prepared = asked(&world, project, preparation).await?;
+            let mut prepared = interruptible(asked(&world, project, preparation)).await?;
             prepared.view.what_if = Some(what_if(preparation, (&before, &plan), &prepared));
             return Ok(prepared);
         }
     };
     project.lock.places = Default::default();
-    asked(&world, project, preparation).await
+    interruptible(asked(&world, project, preparation)).await
 }
 
 async fn completed(arguments: &ProjectArguments, suppositions: &[Supposition]) -> Result<Project, Exit> {

@@ -1,6 +1,6 @@
 //! `status` and `explain`: how cells stand, and why.
 
-use super::exit::{Exit, print};
+use super::exit::{Exit, first_of, print};
 use super::prepared::{Preparation, Prepared, prepare};
 use super::{DocumentFormat, ProjectArguments};
 use crate::manifest::nearest;
@@ -13,12 +13,13 @@ pub fn status(arguments: &ProjectArguments, format: DocumentFormat, exit_code: b
     let whole = arguments.only.is_empty();
     let prepared = prepare(arguments, &Preparation { orphans: whole, ..Preparation::default() })?;
     let document = document(&prepared);
-    match format {
-        DocumentFormat::Table => print(&report::status(&document))?,
-        DocumentFormat::Json => print(&json(&document))?,
-    }
+    let printed = match format {
+        DocumentFormat::Table => print(&report::status(&document)),
+        DocumentFormat::Json => print(&json(&document)),
+    };
     let current = document.cells.iter().all(|cell| cell.status == Status::Current);
-    if exit_code && !(current && document.orphaned.is_empty()) { Err(Exit::Failed) } else { Ok(()) }
+    let is_good = !exit_code || current && document.orphaned.is_empty();
+    first_of([if is_good { Ok(()) } else { Err(Exit::Failed) }, printed])
 }
 
 fn json<T: serde::Serialize>(document: &T) -> String {

@@ -187,9 +187,9 @@ impl Supposition {
                             return Err(self.refuse("the manifest itself says its sha256"));
                         }
                         found = true;
-                        let size = lock.downloads.get(&download.urls[0]).map_or(0, |d| d.size);
+                        let size = lock.downloads.get(&download.shown).map_or(0, |d| d.size);
                         lock.downloads
-                            .insert(download.urls[0].clone(), LockedDownload { sha256: *sha256, size });
+                            .insert(download.shown.clone(), LockedDownload { sha256: *sha256, size });
                     }
                 }
                 if found { Ok(()) } else { Err(self.refuse("no chosen cell has such a tool")) }

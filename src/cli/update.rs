@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::exit::{Exit, print, say};
-use super::load::{Loaded, Project, open, write_lock};
-use super::world::{interruptible, pinner, runtime, world};
+use super::exit::{Exit, first_of, print, say};
+use super::interrupt::interruptible;
+use super::load::{Loaded, Project, open};
+use super::lock_file::change_lock;
+use super::world::{pinner, runtime, world};
 use super::{ProjectArguments, UpdateArguments, versions};
 use crate::lock::{Lock, LockedVersions};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Query, subject};
@@ -20,17 +22,19 @@ pub fn update(arguments: &ProjectArguments, update: &UpdateArguments) -> Result<
     let loaded = open(arguments)?;
     let (path, before) = (loaded.lock_path.clone(), loaded.lock.clone());
     let runtime = runtime()?;
-    let (mut lock, text) = runtime.block_on(moved(arguments, update, loaded))?;
+    let moved = runtime.block_on(moved(arguments, update, loaded));
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
-    let changed = lock != before;
+    let (after, text) = moved?;
+    let changed = after != before;
     if changed && !update.dry_run {
-        write_lock(&path, &mut lock)?;
+        change_lock(&path, |lock| lock.apply(&before, &after))?;
     }
-    print(if text.is_empty() { "nothing has moved\n" } else { &text })?;
-    match &update.then {
+    let printed = print(if text.is_empty() { "nothing has moved\n" } else { &text });
+    let then = match &update.then {
         Some(command) if changed => then(command, &path, &text),
         _ => Ok(()),
-    }
+    };
+    first_of([then, printed])
 }
 
 /// The lock as it would be now, and its moves for people.
@@ -63,7 +67,7 @@ async fn moved(
     lock.downloads.retain(|url, _| !(external.downloads.contains_key(url) && names.download(url, &tools)));
     let world = world(arguments, &project.manifest)?;
     let pinner = pinner(&world, 8);
-    let completed = pinner.complete(&external, &mut lock, &project.matrix.platform);
+    let completed = pinner.complete(&external, &mut lock);
     interruptible(async { completed.await.map_err(|errors| Exit::steps(&errors)) }).await?;
     move_mirrors(&mirrored, &names, &world, &mut lock).await?;
     // Entries that nothing uses any more go only when everything was looked at.
@@ -154,14 +158,14 @@ impl Names<'_> {
     }
 }
 
-/// The first URLs of each tool's downloads.
+/// The downloads of each tool, as the lock names them.
 fn tools(matrix: &Matrix) -> BTreeMap<String, BTreeSet<String>> {
     let mut tools: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for layer in &matrix.layers {
         let ConcreteContent::Parts(parts) = &layer.content else { continue };
         for part in parts {
             if let ConcretePart::Download(download) = part {
-                tools.entry(download.name.clone()).or_default().insert(download.urls[0].clone());
+                tools.entry(download.name.clone()).or_default().insert(download.shown.clone());
             }
         }
     }

@@ -5,8 +5,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::exit::{Exit, say};
-use super::load::{Loaded, write_lock};
-use super::world::{interruptible, registry};
+use super::interrupt::interruptible;
+use super::load::Loaded;
+use super::lock_file::change_lock;
+use super::world::registry;
 use crate::discover::Discoverer;
 use crate::engine::DockerEngine;
 use crate::lock::LockedVersions;
@@ -35,8 +37,11 @@ pub async fn complete(loaded: &mut Loaded, locked: bool) -> Result<(), Exit> {
     for (key, versions) in &found {
         say(&format!("locked {}: {}", crate::matrix::subject(key), names(&versions.found)));
     }
+    let before = loaded.lock.clone();
     loaded.lock.versions.extend(found);
-    write_lock(&loaded.lock_path, &mut loaded.lock)
+    let after = &loaded.lock;
+    loaded.lock = change_lock(&loaded.lock_path, |lock| lock.add(&before, after))?;
+    Ok(())
 }
 
 /// Looks up what the lock does not answer, for this command only.

@@ -1,10 +1,13 @@
 //! Everything that talks to the outside, wired once.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::exit::{Exit, say};
-use super::load::{Project, write_lock};
+use super::interrupt::{interruptible, listen};
+use super::load::Project;
+use super::lock_file::change_lock;
 use super::settings::store_path;
 use super::{ProjectArguments, access};
 use crate::engine::{DockerEngine, Engine, PullCredentials};
@@ -106,7 +109,7 @@ pub enum LockUse {
 /// Adds to the lock what is missing.
 ///
 /// # Errors
-/// What cannot be pinned, or is refused.
+/// What cannot be pinned, or is refused; [`Exit::Interrupted`].
 pub async fn complete_lock(
     project: &mut Project,
     world: &World,
@@ -126,13 +129,21 @@ pub async fn complete_lock(
         )));
     }
     let pinner = pinner(world, transfers);
-    let before = project.lock.clone();
-    let result = pinner.complete(&external, &mut project.lock, &project.matrix.platform).await;
-    if project.lock != before && usage == LockUse::Complete {
-        write_lock(&project.lock_path, &mut project.lock)?;
+    let mut added = BTreeSet::new();
+    let mut result = Ok(());
+    // What another process has pinned meanwhile counts, and may lack trees that are read here.
+    while result.is_ok() && !external.missing(&project.lock).is_empty() {
+        let before = project.lock.clone();
+        let pinned = pinner.complete(&external, &mut project.lock);
+        let pinned = interruptible(async { Ok(pinned.await) }).await?;
+        if project.lock != before && usage == LockUse::Complete {
+            let after = &project.lock;
+            project.lock = change_lock(&project.lock_path, |lock| lock.add(&before, after))?;
+        }
+        result = pinned.map(|lines| added.extend(lines));
     }
-    let added = match result {
-        Ok(added) => added,
+    match result {
+        Ok(()) => {}
         Err(errors) if usage == LockUse::Suppose => {
             errors.iter().for_each(|error| say(&format!("note: {}", error.message)));
             return Ok(());
@@ -142,7 +153,7 @@ pub async fn complete_lock(
             return Err(Exit::steps(&errors));
         }
         Err(errors) => return Err(Exit::steps(&errors)),
-    };
+    }
     let word = if usage == LockUse::Complete { "locked" } else { "looked up, not locked yet:" };
     for line in added {
         say(&format!("{word} {line}"));
@@ -150,26 +161,13 @@ pub async fn complete_lock(
     Ok(())
 }
 
-/// Carries work out until it ends, or Ctrl-C ends it.
-///
-/// # Errors
-/// Those of the work; [`Exit::Interrupted`].
-pub async fn interruptible<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
-    tokio::select! {
-        result = work => result,
-        _ = tokio::signal::ctrl_c() => Err(Exit::Interrupted),
-    }
-}
-
-/// The runtime of a command.
+/// The runtime of a command, which hears interrupts from now on.
 ///
 /// # Errors
 /// When threads cannot be started.
 pub fn runtime() -> Result<tokio::runtime::Runtime, Exit> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Exit::Environment(format!("error: failed to start the runtime: {e}")))
+    let runtime = listen().and_then(|()| tokio::runtime::Builder::new_multi_thread().enable_all().build());
+    runtime.map_err(|e| Exit::Environment(format!("error: failed to start the runtime: {e}")))
 }
 
 impl World {
@@ -187,7 +185,7 @@ impl World {
     /// What is known of a plan's steps, here and in the cache repository.
     ///
     /// # Errors
-    /// When the store or the cache repository cannot be read.
+    /// When the store or the cache repository cannot be read; [`Exit::Interrupted`].
     pub async fn look_up(
         &self,
         project: &Project,
@@ -204,7 +202,7 @@ impl World {
             blobs: &self.blobs,
             cache,
         };
-        sources.look_up(freshness).await.map_err(|e| Exit::steps(&[e]))
+        interruptible(async { sources.look_up(freshness).await.map_err(|e| Exit::steps(&[e])) }).await
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use url::Url;
 
 use super::{Candidate, DiscoverError};
-use crate::http::{Http, HttpError, Request, shown};
+use crate::http::{Http, HttpError, Request};
 
 /// Most of a list that is read, in bytes.
 const LIMIT: u64 = 16 * 1024 * 1024;
@@ -21,12 +21,11 @@ pub(super) fn read(path: &Path) -> Result<Vec<Candidate>, DiscoverError> {
     versions(&text, &path.display().to_string())
 }
 
-/// The list on a server. Errors show the URL without what may be secret in it.
-pub(super) async fn fetch(url: &str) -> Result<Vec<Candidate>, DiscoverError> {
-    let place = shown(url);
+/// The list on a server. `shown` is the URL as errors may show it.
+pub(super) async fn fetch(url: &str, shown: &str) -> Result<Vec<Candidate>, DiscoverError> {
     let failed = |why: String| {
         let help = "correct `url`, or run again when the server is well";
-        DiscoverError::new(format!("failed to fetch `{place}`: {why}"), help)
+        DiscoverError::new(format!("failed to fetch `{shown}`: {why}"), help)
     };
     let target = Url::parse(url).map_err(|error| failed(error.to_string()))?;
     let reply = Http::default().fetch(&Request::get(target).limit(LIMIT)).await;
@@ -37,7 +36,7 @@ pub(super) async fn fetch(url: &str) -> Result<Vec<Candidate>, DiscoverError> {
         })
     })?;
     let text = String::from_utf8(reply.body).map_err(|_| failed("it is no text".to_owned()))?;
-    versions(&text, &place)
+    versions(&text, shown)
 }
 
 /// Reads a JSON array of texts, or lines; blank lines and lines after `#` are none.
@@ -78,7 +77,7 @@ mod tests {
         for url in
             [format!("http://ann:hunter22@{closed}/list?token=hunter23"), "//ann:hunter22@x".to_owned()]
         {
-            let error = fetch(&url).await.unwrap_err().message;
+            let error = fetch(&url, "http://host/list").await.unwrap_err().message;
             assert!(error.starts_with("failed to fetch `") && !error.contains("hunter"), "{error}");
         }
     }

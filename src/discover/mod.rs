@@ -48,7 +48,7 @@ impl Discoverer {
         let listed = match &query.listing {
             Listing::Npm(package, image) => self.npm(package, image.as_ref()).await,
             Listing::Tags(repository, pattern) => self.tags(repository, pattern.as_deref()).await,
-            Listing::Url(url) => document::fetch(url).await,
+            Listing::Url(url, shown) => document::fetch(url, shown).await,
             Listing::File(path) => document::read(&self.directory.join(path)),
         };
         let candidates = listed.map_err(|error| error.of(query))?;

@@ -141,7 +141,8 @@ impl<'a> Stages<'a> {
                 if let Some(name) = self.known.get(&key) {
                     return Ok(name.clone());
                 }
-                let locked = self.inputs.lock.images.get(reference).map(|image| image.digest);
+                let locked =
+                    self.inputs.lock.image(reference, &self.matrix.platform).map(|image| image.digest);
                 let digest = locked
                     .or(reference.digest)
                     .ok_or_else(|| format!("the lock has no digest of `{reference}`"))?;
@@ -340,11 +341,11 @@ impl<'a> Stages<'a> {
     }
 
     fn download(&mut self, download: &ConcreteDownload) -> Result<String, String> {
-        let locked = || self.inputs.lock.downloads.get(&download.urls[0]).map(|locked| locked.sha256);
+        let locked = || self.inputs.lock.downloads.get(&download.shown).map(|locked| locked.sha256);
         let sha256 = download
             .sha256
             .or_else(locked)
-            .ok_or_else(|| format!("the lock has no hash of `{}`", download.urls[0]))?;
+            .ok_or_else(|| format!("the lock has no hash of `{}`", download.shown))?;
         let hex = sha256.to_string();
         let hex = hex.strip_prefix("sha256:").unwrap_or(&hex);
         let (inner, (from, to)) = script::download(download, hex)?;

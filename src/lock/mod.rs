@@ -5,6 +5,7 @@
 //! cannot be read is described by diagnostics like a manifest's, and never written over.
 
 mod entry;
+mod merge;
 mod read;
 
 use std::collections::BTreeMap;
@@ -74,7 +75,7 @@ impl Eq for Places {}
 /// An image pinned by digest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LockedImage {
-    /// The platform that was chosen from an index.
+    /// The platform that was chosen from an index: for others the entry counts for nothing.
     pub platform: Platform,
     /// Digest of that platform's manifest.
     pub digest: Digest,
@@ -97,6 +98,11 @@ pub struct LockedDownload {
 }
 
 impl Lock {
+    /// What an image is pinned to; an entry of another platform counts for nothing.
+    pub fn image(&self, reference: &Reference, platform: &Platform) -> Option<&LockedImage> {
+        self.images.get(reference).filter(|image| image.platform == *platform)
+    }
+
     /// The lock's text; equal locks give equal bytes.
     pub fn render(&self) -> String {
         let mut text =

@@ -7,6 +7,7 @@ pub const CODES: &[(&str, &str)] = &[
     ("condition-syntax", "a `when` is no expression"),
     ("contradicts-host", "an AWS account or region is another one than the host tells"),
     ("copy-destination", "several paths are copied to one name"),
+    ("credentials-in-url", "a URL holds a user or a password"),
     ("defined-twice", "two files define the same name or table"),
     ("duplicate-axis", "an image lists an axis twice"),
     ("duplicate-check", "an image lists a check twice"),

@@ -3,6 +3,7 @@
 //! Reads no file and renders no template: [`crate::matrix`] does the latter.
 
 mod access;
+mod address;
 mod check;
 mod codes;
 mod decode;
@@ -23,6 +24,7 @@ mod template;
 mod values;
 
 pub use access::{AccessText, EcrSettings, ExistingTags, RegistryAccess, TagRule, VersionTag};
+pub use address::{NO_USER, without_user};
 pub use codes::CODES;
 pub use diagnostic::{Diagnostic, Diagnostics, Label};
 pub use location::{FileId, Located, Location, Sources};

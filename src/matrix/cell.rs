@@ -213,6 +213,9 @@ pub struct ConcreteDownload {
     pub name: String,
     /// Mirrors, in order.
     pub urls: Vec<String>,
+    /// The first one as it is shown, recorded and locked: in the place of what the command line gives for its
+    /// query, which may be a credential, are the names of the variables.
+    pub shown: String,
     /// Digest that the manifest demands.
     pub sha256: Option<Digest>,
     /// Where it goes.

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use minijinja::value::Value;
 
 use self::references::{Destinations, References};
+use super::address;
 use super::cell::*;
 use super::product::{OwnedPoint, cell_name, coordinates, points};
 use super::recipe::{ConcreteDockerfile, DockerfileSpec};
@@ -33,6 +34,13 @@ pub struct Overrides {
 }
 
 impl Overrides {
+    /// The variables of a manifest, with the names of what is set from outside in the place of its values;
+    /// `None` where nothing is.
+    pub(super) fn masked(&self, manifest: &Manifest) -> Option<BTreeMap<String, String>> {
+        let masks = address::masks(self.vars.keys());
+        (!masks.is_empty()).then(|| Self { vars: masks, ..Self::default() }.variables(manifest))
+    }
+
     /// The variables of a manifest, with what is set from outside.
     pub(super) fn variables(&self, manifest: &Manifest) -> BTreeMap<String, String> {
         let own = manifest.vars.iter().map(|(name, value)| (name.clone(), value.value.clone()));
@@ -61,6 +69,7 @@ pub fn expand(manifest: &Manifest, overrides: &Overrides) -> Result<Matrix, Diag
     }
     let renderer = Renderer::new(&environment, manifest, &vars);
     let mut expansion = Expansion::new(manifest, renderer);
+    expansion.masked = overrides.masked(manifest).map(|vars| Renderer::new(&environment, manifest, &vars));
     let matrix = expansion.run(overrides);
     let mut diagnostics = expansion.renderer.diagnostics;
     diagnostics.0.extend(unknown.0);
@@ -79,6 +88,8 @@ type Memo = HashMap<LayerKey, Result<Option<LayerId>, Failed>>;
 struct Expansion<'m> {
     manifest: &'m Manifest,
     renderer: Renderer<'m>,
+    /// Renders what is shown of URLs; `None` where nothing is set from outside. Its diagnostics are nobody's.
+    masked: Option<Renderer<'m>>,
     image_positions: HashMap<&'m str, usize>,
     layer_positions: HashMap<&'m str, usize>,
     cell_of: HashMap<(usize, OwnedPoint), CellId>,
@@ -109,6 +120,7 @@ impl<'m> Expansion<'m> {
         Self {
             manifest,
             renderer,
+            masked: None,
             image_positions: images.map(|(i, image)| (image.id.value.as_str(), i)).collect(),
             layer_positions: layers.map(|(i, layer)| (layer.name.value.as_str(), i)).collect(),
             cell_of: HashMap::new(),

@@ -3,6 +3,7 @@
 //! Pure and linear in the number of cells: a template is rendered once per distinct set of the axis
 //! values that it mentions. Main type: [`Matrix`]. Must not do IO, nor know digests or the lock.
 
+mod address;
 mod cell;
 mod context;
 mod expand;

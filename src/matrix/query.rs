@@ -6,10 +6,12 @@ use std::sync::Arc;
 
 use semver::VersionReq;
 
+use super::address;
 use super::expand::Overrides;
 use super::template::{Renderer, environment};
 use crate::manifest::{
-    Diagnostic, Diagnostics, Discovery, Location, Manifest, Template, VersionSource, axis_key, tool_key,
+    Diagnostic, Diagnostics, Discovery, Location, Manifest, NO_USER, Template, VersionSource, axis_key,
+    tool_key, without_user,
 };
 use crate::oci::{Reference, RepositoryName};
 
@@ -37,8 +39,8 @@ pub enum Listing {
     Npm(String, Option<Reference>),
     /// The tags of a repository, and a regular expression with a group `version`.
     Tags(RepositoryName, Option<String>),
-    /// A document on a server.
-    Url(String),
+    /// A document on a server: its URL, and how that is shown and locked.
+    Url(String, String),
     /// A file, relative to the manifest.
     File(String),
 }
@@ -84,7 +86,7 @@ impl fmt::Display for Listing {
             Self::Npm(package, _) => write!(f, "npm {package}"),
             Self::Tags(repository, None) => write!(f, "tags {repository}"),
             Self::Tags(repository, Some(pattern)) => write!(f, "tags {repository} {pattern}"),
-            Self::Url(url) => write!(f, "url {url}"),
+            Self::Url(_, shown) => write!(f, "url {shown}"),
             Self::File(path) => write!(f, "file {path}"),
         }
     }
@@ -104,16 +106,24 @@ pub fn queries(manifest: &Manifest, overrides: &Overrides) -> Result<Vec<Query>,
     }
     let environment = environment();
     let mut renderer = Renderer::new(&environment, manifest, &overrides.variables(manifest));
+    let mut masked = overrides.masked(manifest).map(|vars| Renderer::new(&environment, manifest, &vars));
     // Mistakes in attributes are the expansion's to report.
     let known = renderer.diagnostics.0.len();
-    let queries: Vec<Query> =
-        wanted.iter().filter_map(|(key, discovery)| query(&mut renderer, key, discovery)).collect();
+    let queries: Vec<Query> = wanted
+        .iter()
+        .filter_map(|(key, discovery)| query(&mut renderer, masked.as_mut(), key, discovery))
+        .collect();
     let mut problems = Diagnostics(renderer.diagnostics.0.split_off(known));
     problems.sort();
     if problems.is_empty() { Ok(queries) } else { Err(problems) }
 }
 
-fn query<'m>(renderer: &mut Renderer<'m>, key: &str, discovery: &'m Discovery) -> Option<Query> {
+fn query<'m>(
+    renderer: &mut Renderer<'m>,
+    masked: Option<&mut Renderer<'m>>,
+    key: &str,
+    discovery: &'m Discovery,
+) -> Option<Query> {
     let listing = match &discovery.source {
         VersionSource::Npm { package, image } => {
             let image = match image {
@@ -132,7 +142,17 @@ fn query<'m>(renderer: &mut Renderer<'m>, key: &str, discovery: &'m Discovery) -
                 refuse(renderer, url, "malformed-url", &format!("`{text}` is no http or https URL"));
                 return None;
             }
-            Listing::Url(text.to_string())
+            if let Some(address) = without_user(&text) {
+                let message = format!("the URL of `{address}` holds credentials");
+                let problem = Diagnostic::new("credentials-in-url", url.at, message).help(NO_USER);
+                renderer.diagnostics.push(problem);
+                return None;
+            }
+            let shown = match masked {
+                Some(masked) => address::shown(&text, masked.render(url, &[], &[]).ok().as_deref()),
+                None => text.to_string(),
+            };
+            Listing::Url(text.to_string(), shown)
         }
         VersionSource::File(path) => Listing::File(rendered(renderer, path)?.to_string()),
     };

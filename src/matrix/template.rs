@@ -256,6 +256,11 @@ impl<'m> Renderer<'m> {
         Failed
     }
 
+    /// What `{{ item }}` is.
+    pub fn item(&self) -> Option<Value> {
+        self.item.clone()
+    }
+
     /// What `{{ item }}` is from now on.
     pub fn set_item(&mut self, item: Option<Value>) {
         self.item = item;

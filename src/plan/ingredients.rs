@@ -140,7 +140,9 @@ impl View<'_> {
             ConcreteContent::Run(run) => {
                 key::run(&mut key, run, &blank);
                 key.list(run.reads.iter().map(String::as_str));
-                inputs.extend(self.source(&run.image, key::read_text(self.inputs.lock, run)));
+                inputs.extend(
+                    self.source(&run.image, key::read_text(self.inputs.lock, &self.matrix.platform, run)),
+                );
             }
             ConcreteContent::Parts(parts) => {
                 for part in parts {
@@ -173,15 +175,18 @@ impl View<'_> {
                     _ => None,
                 };
                 let files = files.map(|steps| key::files_text(&self.plan.graph, steps));
-                self.source(&copy.from, files.or_else(|| key::copied_text(self.inputs.lock, copy)))
+                self.source(
+                    &copy.from,
+                    files.or_else(|| key::copied_text(self.inputs.lock, &self.matrix.platform, copy)),
+                )
             }
             ConcretePart::Download(download) => {
                 let digest = key::download_digest(self.inputs.lock, download);
-                let identity = digest.map_or_else(|| download.urls[0].clone(), |d| d.to_string());
+                let identity = digest.map_or_else(|| download.shown.clone(), |d| d.to_string());
                 Some(Input {
                     kind: InputKind::Download,
                     name: download.name.clone(),
-                    url: Some(download.urls[0].clone()),
+                    url: Some(download.shown.clone()),
                     digest,
                     identity: Digest::of(identity.as_bytes()),
                 })
@@ -207,7 +212,7 @@ impl View<'_> {
         let (kind, name, digest) = match source {
             Source::Scratch => return None,
             Source::Reference(reference) => {
-                let digest = key::image_digest(self.inputs.lock, reference);
+                let digest = key::image_digest(self.inputs.lock, &self.matrix.platform, reference);
                 (InputKind::Image, reference.to_string(), digest)
             }
             Source::Layout(directory) => {

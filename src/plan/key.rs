@@ -95,19 +95,19 @@ impl Identity {
 }
 
 /// Digest of an image in a registry: the lock's, else its own.
-pub(super) fn image_digest(lock: &Lock, reference: &Reference) -> Option<Digest> {
-    lock.images.get(reference).map(|image| image.digest).or(reference.digest)
+pub(super) fn image_digest(lock: &Lock, platform: &Platform, reference: &Reference) -> Option<Digest> {
+    lock.image(reference, platform).map(|image| image.digest).or(reference.digest)
 }
 
 /// sha256 of a download: the manifest's, else the lock's.
 pub(super) fn download_digest(lock: &Lock, download: &ConcreteDownload) -> Option<Digest> {
-    download.sha256.or_else(|| lock.downloads.get(&download.urls[0]).map(|locked| locked.sha256))
+    download.sha256.or_else(|| lock.downloads.get(&download.shown).map(|locked| locked.sha256))
 }
 
 /// What is copied out of an image, where the lock has the digests of all of it.
-pub(super) fn copied_text(lock: &Lock, copy: &ConcreteCopy) -> Option<String> {
+pub(super) fn copied_text(lock: &Lock, platform: &Platform, copy: &ConcreteCopy) -> Option<String> {
     let Source::Reference(reference) = &copy.from else { return None };
-    let image = lock.images.get(reference)?;
+    let image = lock.image(reference, platform)?;
     let mut text = String::from("copies");
     for path in &copy.paths {
         let _ = write!(text, ";{path}={}", image.copies.get(path)?);
@@ -123,9 +123,9 @@ pub(super) fn files_text(graph: &DiGraph<Step, ()>, steps: &CellSteps) -> String
 }
 
 /// What a run reads of its builder, where it says so and the lock has the digests of all of it.
-pub(super) fn read_text(lock: &Lock, run: &ConcreteRun) -> Option<String> {
+pub(super) fn read_text(lock: &Lock, platform: &Platform, run: &ConcreteRun) -> Option<String> {
     let Source::Reference(reference) = &run.image else { return None };
-    let image = lock.images.get(reference).filter(|_| !run.reads.is_empty())?;
+    let image = lock.image(reference, platform).filter(|_| !run.reads.is_empty())?;
     let mut text = format!("reads:{}", image.environment?);
     for path in &run.reads {
         let _ = write!(text, ";{path}={}", image.trees.get(path)?);

@@ -11,7 +11,7 @@ use super::fresh::{Freshness, with_dependents};
 use super::images::Images;
 use crate::lock::Lock;
 use crate::matrix::Matrix;
-use crate::oci::Digest;
+use crate::oci::{Digest, Platform};
 use crate::plan::{
     Action, Actions, Anew, Known, Plan, StepId, StepKind, UsedSource, abi_result, check_result,
 };
@@ -63,7 +63,8 @@ impl Sources<'_> {
         for (id, step) in self.plan.steps().filter(|(id, _)| !unfit.contains(id)) {
             match &step.kind {
                 StepKind::Index(source) | StepKind::Resolve(source) => {
-                    if listed(source, self.lock, self.store, matches!(step.kind, StepKind::Index(_)))? {
+                    let files = matches!(step.kind, StepKind::Index(_));
+                    if listed(source, self.lock, &self.matrix.platform, self.store, files)? {
                         found.known.0.insert(step.key);
                     }
                 }
@@ -188,7 +189,7 @@ impl Sources<'_> {
 async fn register_bases(sources: &Sources<'_>) -> Result<(), StepError> {
     for steps in sources.plan.cells.iter().flatten() {
         for reference in sources.matrix.bases(steps.cell) {
-            let Some(pinned) = sources.lock.images.get(reference) else { continue };
+            let Some(pinned) = sources.lock.image(reference, &sources.matrix.platform) else { continue };
             if sources.store.has_blob(pinned.digest) {
                 let source = UsedSource::Reference(reference.clone());
                 sources.images.resolve(&source, Some(pinned.digest)).await?;
@@ -223,11 +224,16 @@ fn usable(record: &Record, lock: &Lock, kind: &StepKind, key: &Digest, blobs: &B
 ///
 /// # Errors
 /// When the store fails.
-pub fn listed(source: &UsedSource, lock: &Lock, store: &Store, files: bool) -> Result<bool, StepError> {
+pub fn listed(
+    source: &UsedSource,
+    lock: &Lock,
+    platform: &Platform,
+    store: &Store,
+    files: bool,
+) -> Result<bool, StepError> {
     let UsedSource::Reference(reference) = source else { return Ok(false) };
-    let Some(digest) = lock.images.get(reference).map(|i| i.digest).or(reference.digest) else {
-        return Ok(false);
-    };
+    let locked = lock.image(reference, platform).map(|image| image.digest);
+    let Some(digest) = locked.or(reference.digest) else { return Ok(false) };
     let Some(bytes) = store.blob(digest)? else { return Ok(false) };
     let Ok(manifest) = serde_json::from_slice::<crate::oci::ImageManifest>(&bytes) else { return Ok(false) };
     if !store.has_blob(manifest.config.digest) {

@@ -41,7 +41,7 @@ pub use images::{ImageFiles, Images, ResolvedImage, layout_digest};
 pub use known::{Knowledge, Sources};
 pub use leftovers::{Swept, sweep_leftovers};
 pub use lock_artifact::publish_lock;
-pub use pin::{External, Pinner, pin_layouts};
+pub use pin::{External, Fetched, Pinner, pin_layouts};
 pub use provenance::{Made, Provenance, Provenances, STATEMENT_TYPE, is_fallback_tag};
 pub use recorder::{Recorder, measured};
 pub use survey::{Orphan, Survey, Surveyor};

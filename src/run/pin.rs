@@ -14,20 +14,31 @@ use super::images::{ImageFiles, Images, ResolvedImage, layout_digest};
 use crate::layer::{copy_digest, find_libraries, tree_digest};
 use crate::lock::{Lock, LockedDownload, LockedImage};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Source};
-use crate::oci::{Digest, Hasher, Reference};
+use crate::oci::{Digest, Hasher, Platform, Reference};
 use crate::plan::{InputsDocument, UsedSource, local_name};
 
 /// Everything that chosen cells take from outside.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct External {
+    /// The platform that images are taken for.
+    pub platform: Platform,
     /// Images, with what is taken of them.
     pub images: BTreeMap<Reference, Taken>,
     /// Images in OCI layouts.
     pub layouts: BTreeSet<String>,
     /// Files of this machine.
     pub files: BTreeSet<String>,
-    /// Downloads: first URL -> mirrors and the digest that the manifest demands.
-    pub downloads: BTreeMap<String, (Vec<String>, Option<Digest>)>,
+    /// Downloads by their URL as it is shown.
+    pub downloads: BTreeMap<String, Fetched>,
+}
+
+/// A download.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fetched {
+    /// Mirrors, in order.
+    pub urls: Vec<String>,
+    /// What the manifest demands: `None` where one of its users demands nothing, and takes what the lock has.
+    pub sha256: Option<Digest>,
 }
 
 /// What is taken of an image.
@@ -61,7 +72,13 @@ impl External {
     }
 
     fn from(matrix: &Matrix, mut stack: Vec<CellId>) -> Self {
-        let mut external = Self::default();
+        let mut external = Self {
+            platform: matrix.platform.clone(),
+            images: BTreeMap::new(),
+            layouts: BTreeSet::new(),
+            files: BTreeSet::new(),
+            downloads: BTreeMap::new(),
+        };
         let mut seen = vec![false; matrix.cells.len()];
         let mut seen_layers = vec![false; matrix.layers.len()];
         while let Some(id) = stack.pop() {
@@ -98,8 +115,9 @@ impl External {
         match part {
             ConcretePart::Copy(copy) => self.source(&copy.from, &[], &copy.paths, stack),
             ConcretePart::Download(download) => {
-                let entry = (download.urls.clone(), download.sha256);
-                self.downloads.entry(download.urls[0].clone()).or_insert(entry);
+                let fetched = Fetched { urls: download.urls.clone(), sha256: download.sha256 };
+                let known = self.downloads.entry(download.shown.clone()).or_insert(fetched);
+                known.sha256 = known.sha256.filter(|_| download.sha256.is_some());
             }
             ConcretePart::Local { source, .. } => {
                 self.files.insert(source.clone());
@@ -133,12 +151,13 @@ impl External {
         created: Option<&str>,
     ) -> InputsDocument {
         let images = self.images.keys().map(|reference| {
-            let digest = lock.images.get(reference).map(|image| image.digest).or(reference.digest);
+            let locked = lock.image(reference, &self.platform).map(|image| image.digest);
+            let digest = locked.or(reference.digest);
             (reference.to_string(), digest)
         });
         let directories = self.layouts.iter().map(|dir| (format!("oci:{dir}"), layouts.get(dir).copied()));
-        let downloads = self.downloads.iter().map(|(url, (_, sha256))| {
-            (url.clone(), sha256.or_else(|| lock.downloads.get(url).map(|d| d.sha256)))
+        let downloads = self.downloads.iter().map(|(url, fetched)| {
+            (url.clone(), fetched.sha256.or_else(|| lock.downloads.get(url).map(|d| d.sha256)))
         });
         let files = self.files.iter().map(|path| {
             let name = local_name(path);
@@ -157,17 +176,24 @@ impl External {
     pub fn missing(&self, lock: &Lock) -> Vec<String> {
         let images = self.images.iter().filter_map(|(reference, taken)| match lock.images.get(reference) {
             None => Some(format!("image `{reference}`")),
+            Some(image) if image.platform != self.platform => Some(format!(
+                "image `{reference}` for {} (it has the one for {})",
+                self.platform, image.platform
+            )),
             Some(image) if !taken.is_pinned(image) => {
                 Some(format!("trees that are read or copied of `{reference}`"))
             }
             Some(_) => None,
         });
-        let downloads = self
-            .downloads
-            .iter()
-            .filter(|(url, (_, sha256))| sha256.is_none() && !lock.downloads.contains_key(*url))
-            .map(|(url, _)| format!("download `{url}`"));
+        let downloads = self.open_downloads(lock).map(|(url, _)| format!("download `{url}`"));
         images.chain(downloads).collect()
+    }
+
+    /// The downloads that neither the manifest nor a lock pins.
+    fn open_downloads(&self, lock: &Lock) -> impl Iterator<Item = (&String, &Fetched)> {
+        let is_open =
+            |url: &String, fetched: &Fetched| fetched.sha256.is_none() && !lock.downloads.contains_key(url);
+        self.downloads.iter().filter(move |(url, fetched)| is_open(url, fetched))
     }
 }
 
@@ -192,15 +218,15 @@ impl Pinner {
         &self,
         external: &External,
         lock: &mut Lock,
-        platform: &crate::oci::Platform,
     ) -> Result<Vec<String>, Vec<StepError>> {
+        let platform = &external.platform;
         let mut added = Vec::new();
         let mut errors = Vec::new();
         let images = external.images.iter().filter(|(reference, taken)| {
-            !lock.images.get(*reference).is_some_and(|image| taken.is_pinned(image))
+            !lock.image(reference, platform).is_some_and(|image| taken.is_pinned(image))
         });
         let pinned = images.map(|(reference, taken)| {
-            let known = lock.images.get(reference).cloned();
+            let known = lock.image(reference, platform).cloned();
             let place = lock.places.image(reference).map(str::to_owned);
             async move { (reference, self.image(reference, taken, known, place.as_deref(), platform).await) }
         });
@@ -209,19 +235,22 @@ impl Pinner {
         for (reference, result) in results {
             match result {
                 Ok(image) => {
-                    if !lock.images.contains_key(reference) {
-                        added.push(format!("{reference} -> {}", image.digest));
+                    match lock.images.get(reference) {
+                        None => added.push(format!("{reference} -> {}", image.digest)),
+                        Some(known) if known.platform != *platform => added.push(format!(
+                            "{reference} -> {} for {platform} (was for {})",
+                            image.digest, known.platform
+                        )),
+                        Some(_) => {}
                     }
                     lock.images.insert(reference.clone(), image);
                 }
                 Err(error) => errors.push(error),
             }
         }
-        let downloads = external
-            .downloads
-            .iter()
-            .filter(|(url, (_, sha256))| sha256.is_none() && !lock.downloads.contains_key(*url))
-            .map(|(url, (urls, _))| async move { (url, self.downloads.get(urls, None, &silent()).await) });
+        let downloads = external.open_downloads(lock).map(|(url, fetched)| async move {
+            (url, self.downloads.get(&fetched.urls, None, &silent()).await)
+        });
         let results: Vec<_> =
             futures_util::stream::iter(downloads).buffer_unordered(self.transfers).collect().await;
         for (url, result) in results {
@@ -243,7 +272,7 @@ impl Pinner {
         taken: &Taken,
         known: Option<LockedImage>,
         place: Option<&str>,
-        platform: &crate::oci::Platform,
+        platform: &Platform,
     ) -> Result<LockedImage, StepError> {
         let source = UsedSource::Reference(reference.clone());
         let image = self

@@ -4,12 +4,14 @@
 #![allow(clippy::unwrap_used)]
 
 mod browser;
+mod build_ends;
 mod check;
 mod estimate;
 mod export_pipelines;
 mod import_fuzz;
 mod layer;
 mod lock_bad;
+mod lock_use;
 mod manifest_bad;
 mod manifest_fuzz;
 mod manifest_good;
@@ -22,4 +24,5 @@ mod plan_html;
 mod project;
 mod registry_client;
 mod schedule;
+mod server;
 mod store_history;

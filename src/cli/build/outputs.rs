@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use crate::cli::BuildArguments;
-use crate::cli::exit::{Exit, print, say};
+use crate::cli::exit::{Exit, first_of, print, say};
 use crate::cli::world::World;
-use crate::event::CellOutcome;
+use crate::event::{CellOutcome, Summary};
 use crate::matrix::CellId;
 use crate::oci::Reference;
 use crate::plan::Estimate;
@@ -51,7 +51,7 @@ pub(super) async fn deliver(
     world: &World,
     plan: &crate::plan::Plan,
     outputs: &[Output],
-    end: &mut RunEnd,
+    end: &RunEnd,
 ) -> Result<(), Exit> {
     if outputs.is_empty() || end.summary.interrupted {
         return Ok(());
@@ -88,21 +88,9 @@ pub(super) async fn deliver(
     Ok(())
 }
 
-pub(super) fn conclude(
-    build: &BuildArguments,
-    outputs: &[Output],
-    reports: &[Report],
-    end: &RunEnd,
-    estimate: &Estimate,
-) -> Result<(), Exit> {
-    let summary = &end.summary;
-    print(&report::summary(summary))?;
-    print(&report::against_estimate(summary, estimate))?;
-    let failures = report::failures(&summary.failures);
-    if !failures.is_empty() {
-        say(failures.trim_end());
-    }
-    for report in reports {
+/// Writes `--report`s.
+pub(super) fn write_reports(reports: &[Report], summary: &Summary) -> Result<(), Exit> {
+    first_of(reports.iter().map(|report| {
         let (path, text) = match report {
             Report::Json(path) => {
                 (path, serde_json::to_string_pretty(summary).expect("summaries have string keys"))
@@ -110,11 +98,32 @@ pub(super) fn conclude(
             Report::Junit(path) => (path, report::junit(summary)),
         };
         std::fs::write(path, text)
-            .map_err(|e| Exit::Environment(format!("error: failed to write `{}`: {e}", path.display())))?;
+            .map_err(|e| Exit::Environment(format!("error: failed to write `{}`: {e}", path.display())))
+    }))
+}
+
+/// Says how the run ended; the code tells it even where nobody reads.
+pub(super) fn conclude(
+    build: &BuildArguments,
+    outputs: &[Output],
+    end: &RunEnd,
+    estimate: &Estimate,
+) -> Result<(), Exit> {
+    let summary = &end.summary;
+    let text = report::summary(summary) + &report::against_estimate(summary, estimate);
+    let printed = print(&text);
+    let failures = report::failures(&summary.failures);
+    if !failures.is_empty() {
+        say(failures.trim_end());
     }
     if !build.push && !build.load && outputs.is_empty() {
         say("the images stay in railyard's store; give --push, --load or --output to deliver them");
     }
+    first_of([verdict(end), printed])
+}
+
+fn verdict(end: &RunEnd) -> Result<(), Exit> {
+    let summary = &end.summary;
     if summary.interrupted {
         return Err(Exit::Interrupted);
     }
@@ -124,7 +133,7 @@ pub(super) fn conclude(
     if end.environment { Err(Exit::Environment(environment_words(summary))) } else { Err(Exit::Failed) }
 }
 
-fn environment_words(summary: &crate::event::Summary) -> String {
+fn environment_words(summary: &Summary) -> String {
     let failed = summary.count(CellOutcome::Failed);
     let images = summary.mirrors.iter().filter(|image| image.outcome == "failed").count();
     let images = if images > 0 { format!(" and {images} mirrored images") } else { String::new() };

@@ -36,6 +36,27 @@ pub(super) fn planned(
     Ok(planned)
 }
 
+/// Refuses steps that take what the lock does not pin, whatever [`External::missing`] says of it: their results
+/// would be those of another time.
+pub(super) fn refuse_open(project: &Project, plan: &Plan) -> Result<(), Exit> {
+    let open: Vec<String> = plan
+        .steps()
+        .filter(|(id, step)| {
+            // What is made of such a step is open only for its sake.
+            step.provisional && !plan.needs(*id).iter().any(|need| plan.step(*need).provisional)
+        })
+        .map(|(_, step)| format!("`{}`", step.label))
+        .collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    Err(Exit::Usage(format!(
+        "error: --locked: the lock `{}` does not pin all that is taken by {}\n  help: run `railyard build` or `railyard update` without --locked, and commit the lock",
+        project.lock_path.display(),
+        open.join(", ")
+    )))
+}
+
 /// Refuses a plan whose inputs are others now.
 pub(super) fn refuse_drift(
     planned: &Planned,

@@ -1,7 +1,7 @@
 //! Paths, URLs and checksums.
 
 use super::{Fault, fault, literal_part};
-use crate::manifest::parse_sha256;
+use crate::manifest::{NO_USER, parse_sha256, without_user};
 
 /// An absolute path without `..`.
 pub(in crate::manifest) fn path(text: &str) -> Result<(), Fault> {
@@ -45,6 +45,10 @@ pub(in crate::manifest) fn url(text: &str) -> Result<(), Fault> {
         (false, true) => http,
         (false, false) => "https://".starts_with(literal),
     };
+    if let Some(address) = without_user(text).filter(|_| whole) {
+        let what = format!("the URL of `{address}` holds credentials");
+        return Err(fault("credentials-in-url", what, NO_USER));
+    }
     if well_formed {
         return Ok(());
     }

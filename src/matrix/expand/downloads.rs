@@ -6,7 +6,8 @@ use minijinja::value::Value;
 
 use super::Expansion;
 use super::layers::{ROOT, octal};
-use crate::manifest::{Download, Template, Tool, ToolUse, parse_sha256};
+use crate::manifest::{Download, NO_USER, Template, Tool, ToolUse, parse_sha256, without_user};
+use crate::matrix::address;
 use crate::matrix::cell::{ConcreteDownload, ConcreteExtract, starts_with_base_env};
 use crate::matrix::template::{Failed, Point, did_you_mean};
 
@@ -89,6 +90,10 @@ impl<'m> Expansion<'m> {
         let mut urls = Vec::new();
         for url in &download.urls {
             let text = self.renderer.render(url, point, extra)?;
+            if let Some(address) = without_user(&text) {
+                let why = format!("the URL of `{address}` holds credentials");
+                return Err(self.malformed(url, &address, "credentials-in-url", why, NO_USER));
+            }
             let parsed = url::Url::parse(&text);
             if !parsed.is_ok_and(|u| matches!(u.scheme(), "http" | "https") && u.has_host()) {
                 let why = format!("`{text}` is not an http or https URL");
@@ -102,6 +107,7 @@ impl<'m> Expansion<'m> {
             }
             urls.push(text.to_string());
         }
+        let shown = self.shown(&download.urls[0], &urls[0], point, extra);
         let sha256 = match &download.sha256 {
             None => None,
             Some(template) => {
@@ -137,12 +143,27 @@ impl<'m> Expansion<'m> {
         Ok(ConcreteDownload {
             name: name.to_owned(),
             urls,
+            shown,
             sha256,
             path: self.path(&download.path, point, extra)?,
             extract,
             mode,
             owner: (owner.uid, owner.gid),
         })
+    }
+
+    /// A URL without what the command line gives for its query.
+    fn shown(
+        &mut self,
+        template: &'m Template,
+        url: &str,
+        point: &Point,
+        extra: &[(Arc<str>, Value)],
+    ) -> String {
+        let Some(masked) = &mut self.masked else { return url.to_owned() };
+        masked.set_item(self.renderer.item());
+        let masked = masked.render(template, point, extra).ok();
+        address::shown(url, masked.as_deref())
     }
 
     pub(super) fn path(

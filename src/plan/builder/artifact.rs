@@ -46,7 +46,7 @@ impl Builder<'_> {
             ConcretePart::Copy(copy) => {
                 let identity = self.identity(&copy.from);
                 needs.extend(self.listed(&copy.from, &identity));
-                match (&copy.from, key::copied_text(self.inputs.lock, copy)) {
+                match (&copy.from, key::copied_text(self.inputs.lock, &self.matrix.platform, copy)) {
                     (_, Some(text)) => Identity::fixed(text),
                     (Source::Cell(cell), None) => {
                         let steps = self.cell(*cell, false);
@@ -57,7 +57,7 @@ impl Builder<'_> {
             }
             ConcretePart::Download(download) => {
                 let digest = key::download_digest(self.inputs.lock, download);
-                Identity::new(digest, || format!("unlocked:{}", download.urls[0]))
+                Identity::new(digest, || format!("unlocked:{}", download.shown))
             }
             ConcretePart::Local { source, .. } => {
                 let digest = self.inputs.layouts.get(&local_name(source)).copied();
@@ -71,7 +71,7 @@ impl Builder<'_> {
     fn builder_identity(&mut self, run: &ConcreteRun, needs: &mut Vec<StepId>) -> Identity {
         let identity = self.identity(&run.image);
         needs.extend(self.known(&run.image, &identity));
-        key::read_text(self.inputs.lock, run).map_or(identity, Identity::fixed)
+        key::read_text(self.inputs.lock, &self.matrix.platform, run).map_or(identity, Identity::fixed)
     }
 }
 

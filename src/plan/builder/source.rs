@@ -10,7 +10,7 @@ impl Builder<'_> {
         match source {
             Source::Scratch => Identity::fixed("scratch"),
             Source::Reference(reference) => {
-                let digest = key::image_digest(self.inputs.lock, reference);
+                let digest = key::image_digest(self.inputs.lock, &self.matrix.platform, reference);
                 Identity::new(digest, || format!("unlocked:{reference}"))
             }
             Source::Layout(directory) => {

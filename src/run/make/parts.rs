@@ -42,11 +42,11 @@ impl Worker {
                     Ingredient::Copy { files, image: self.source_name(&copy.from), copy: copy.clone() }
                 }
                 ConcretePart::Download(download) => {
-                    let locked = self.lock.downloads.get(&download.urls[0]).map(|d| d.sha256);
+                    let locked = self.lock.downloads.get(&download.shown).map(|d| d.sha256);
                     let wanted = download.sha256.or(locked);
                     let (blob, _) =
                         self.downloads.get(&download.urls, wanted, &progress).await.map_err(|error| {
-                            let url = &download.urls[0];
+                            let url = &download.shown;
                             let locked = self.lock.places.download(url);
                             error.pinned_at(locked.filter(|_| download.sha256.is_none()), url)
                         })?;

@@ -19,7 +19,9 @@ impl Worker {
         source: &UsedSource,
     ) -> Result<Arc<ResolvedImage>, StepError> {
         let pinned = match source {
-            UsedSource::Reference(reference) => self.lock.images.get(reference).map(|i| i.digest),
+            UsedSource::Reference(reference) => {
+                self.lock.image(reference, &self.matrix.platform).map(|image| image.digest)
+            }
             UsedSource::Layout(_) => None,
         };
         self.images.resolve(source, pinned).await.map_err(|error| match source {

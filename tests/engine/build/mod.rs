@@ -12,6 +12,7 @@ mod history;
 mod interrupt;
 mod killed;
 mod knows;
+mod lock;
 mod matrix;
 mod outputs;
 mod sam;
