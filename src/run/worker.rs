@@ -15,6 +15,7 @@ use super::blobs::{Blobs, Once, Progress};
 use super::cache::Cache;
 use super::download::Downloads;
 use super::error::StepError;
+use super::existing::Found;
 use super::images::{ImageFiles, Images};
 use super::inspect::Inspector;
 use super::log::{Masks, StepLog};
@@ -49,8 +50,11 @@ pub struct StepReport {
 pub(super) enum StepValue {
     Layer(Box<LayerRecord>),
     Image(Box<ImageRecord>),
-    /// Which tags do not point at the image yet, with what they point at.
-    Pushed(Vec<(Reference, Option<Digest>)>),
+    /// The cell's tags with what they pointed at, and those of them that are to move.
+    Pushed {
+        tags: Vec<Found>,
+        behind: Vec<Found>,
+    },
     Engine(String),
 }
 
@@ -235,7 +239,7 @@ impl Worker {
         match self.value(id)? {
             StepValue::Layer(layer) => layer.blob.as_ref().map(|blob| blob.digest),
             StepValue::Image(image) => Some(image.manifest.digest),
-            StepValue::Pushed(_) | StepValue::Engine(_) => None,
+            StepValue::Pushed { .. } | StepValue::Engine(_) => None,
         }
     }
 
