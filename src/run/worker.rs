@@ -248,6 +248,11 @@ impl Worker {
         self.masks.apply(text)
     }
 
+    /// What is to be said of stored blobs that were found damaged since the last call.
+    pub fn dropped_blobs(&self) -> Vec<String> {
+        self.store.take_dropped()
+    }
+
     /// The images of cells that are assembled or known.
     pub fn finished_image(&self, cell: CellId) -> Option<ImageRecord> {
         let steps = self.plan.cells[cell.0].as_ref()?;

@@ -97,3 +97,28 @@ fn what_is_in_a_layout_stays() {
     ended.says(&["out/index.json", "is no index of an OCI layout", "nothing was written over"]);
     assert_eq!(project.read("out/index.json"), "{ no JSON");
 }
+
+#[test]
+fn a_damaged_blob_is_dropped_and_made_again() {
+    let project = Project::new(MANIFEST);
+    build(&project);
+    let (path, good) = (stored(&project), std::fs::read(stored(&project)).unwrap());
+    let mut longer = good.clone();
+    longer.push(0);
+    let mut other = good.clone();
+    other[good.len() / 2] ^= 1;
+    // Of another size it shows before anything runs, of the same size where it leaves the store.
+    for damaged in [longer, other] {
+        std::fs::remove_dir_all(project.path("out")).unwrap();
+        std::fs::write(&path, &damaged).unwrap();
+        let (ended, _) = project.build(&["--output", "oci:out", "--output", "docker-archive:out.tar"], 0);
+        ended.says(&["the stored blob `sha256:", "was damaged: it is dropped"]);
+        assert_eq!(std::fs::read(&path).unwrap(), good);
+        let layer = layout(&project).layer();
+        assert_eq!(std::fs::read(layout(&project).blob(&layer)).unwrap(), good);
+        let archive = std::fs::read(project.path("out.tar")).unwrap();
+        assert!(archive.windows(good.len()).any(|window| window == good));
+    }
+    let (ended, _) = project.build(&["--output", "oci:out"], 0);
+    assert!(!ended.err.contains("damaged"), "{}", ended.err);
+}
