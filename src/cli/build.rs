@@ -3,6 +3,7 @@
 mod outputs;
 mod planned;
 
+use std::hash::BuildHasher;
 use std::io::IsTerminal;
 use std::sync::Arc;
 use std::time::Duration;
@@ -309,9 +310,12 @@ pub fn reporter(progress: Progress) -> Box<dyn Reporter> {
     }
 }
 
+/// The time, the process, and chance: machines that share an engine have equal processes, above all
+/// where railyard runs in containers.
 fn run_id() -> String {
     let now = jiff::Timestamp::now().strftime("%Y%m%dT%H%M%SZ");
-    format!("{now}-{}", std::process::id())
+    let chance = std::hash::RandomState::new().hash_one(()) as u32;
+    format!("{now}-{}-{chance:08x}", std::process::id())
 }
 
 /// Adds the outputs of runs that the lock lacks, and those of runs that were to run anew, to the lock and,
@@ -343,5 +347,14 @@ async fn keep_lock(project: &Project, world: &World, no_cache: bool, end: &RunEn
         Ok(None) => {}
         Ok(Some(reference)) => say(&format!("the lock is kept as `{reference}`")),
         Err(error) => say(&format!("the lock is not kept in the cache repository: {error}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn runs_of_one_second_and_process_have_names_of_their_own() {
+        let names: std::collections::HashSet<String> = (0..32).map(|_| super::run_id()).collect();
+        assert_eq!(names.len(), 32);
     }
 }

@@ -46,7 +46,7 @@ pub fn world(arguments: &ProjectArguments, manifest: &Manifest) -> Result<World,
     let environment = |e: &dyn std::fmt::Display| Exit::Environment(format!("error: {e}"));
     let store = Arc::new(Store::open(&store_path(arguments)?).map_err(|e| environment(&e))?);
     let (registry, credentials) = registry(manifest, arguments.directory());
-    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::connect(None));
+    let engine: Arc<dyn Engine> = Arc::new(DockerEngine::connect(None).with_spool(store.temporary()));
     let blobs = Arc::new(Blobs::new(store.clone(), registry.clone()));
     let platform = manifest.project.platform.clone();
     let images = Arc::new(Images::new(store.clone(), registry.clone(), blobs.clone(), platform));

@@ -115,7 +115,11 @@ pub enum Collect {
 /// that breaks off ends with an error, not with an early end of file.
 pub type TarSink = Box<dyn FnOnce(&mut dyn Read) -> std::io::Result<()> + Send>;
 
-/// Receives each line of output as it comes, without its line end.
+/// What a line ends with of which the rest was dropped.
+pub const CUT: char = '…';
+
+/// Receives each line of output as it comes, without its line end. Of a line that is too long the rest
+/// is dropped: it ends with [`CUT`].
 pub type LineSink = Box<dyn Fn(&str) + Send + Sync>;
 
 /// How a run ended.

@@ -85,7 +85,8 @@ impl Copier {
         Self { registry, transfers: Semaphore::new(transfers.max(1)), holders: Mutex::default() }
     }
 
-    /// Copies an image whose digest is known, and moves the target's tag last.
+    /// Copies an image whose digest is known, with what refers to it where that is wanted, and moves the
+    /// target's tag last: whoever meets the tag finds all of it. Returns how many referrers were missing.
     ///
     /// # Errors
     /// When something of it is not there or cannot be moved. What was sent stays, and the tag.
@@ -95,9 +96,20 @@ impl Copier {
         digest: Digest,
         tally: &Tally,
         progress: &Progress,
-    ) -> Result<(), MirrorError> {
+    ) -> Result<u64, MirrorError> {
         let way = Way { from: &image.source.name, to: &image.target.name, tally, progress };
-        self.copy_to(way, digest, &image.target).await
+        let (descriptor, bytes) = self.beneath(way, digest, 0).await?;
+        let mut referrers = 0;
+        if image.referrers {
+            self.put(way, &way.to.digest(digest), &descriptor, bytes.clone()).await?;
+            referrers = self.copy_referrers(image, digest, tally, progress).await?;
+        }
+        if !image.referrers {
+            self.put(way, &image.target, &descriptor, bytes).await?;
+        } else if image.target.digest.is_none() {
+            self.registry.put_manifest(&image.target, &descriptor.media_type, bytes).await?;
+        }
+        Ok(referrers)
     }
 
     /// Copies a manifest with all beneath it, and puts it as `target`.

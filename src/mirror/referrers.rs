@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::copy::{Copier, Way};
 use super::document::{Pointers, read};
 use super::{MirrorError, MirrorImage, Tally};
-use crate::oci::{Descriptor, Digest, ImageIndex, MEDIA_INDEX, RepositoryName, to_canonical_json};
+use crate::oci::{Descriptor, Digest, MEDIA_INDEX, OpenIndex, Reference, RepositoryName};
 use crate::registry::Progress;
 
 /// Endings of the tags under which cosign keeps what belongs to `sha256-DIGEST`.
@@ -49,51 +49,76 @@ impl Copier {
         if self.registry.head(&target).await?.is_some_and(|found| found.digest == source.digest) {
             return Ok(0);
         }
-        self.copy_to(way, source.digest, &target).await?;
+        let copied = self.copy_to(way, source.digest, &target).await;
+        copied.map_err(|error| of_referrer(error, &way.from.tag(tag)))?;
         Ok(1)
     }
 
     async fn listed(&self, way: Way<'_>, subject: Digest) -> Result<u64, MirrorError> {
-        let (wanted, _) = self.list(way.from, subject).await?;
+        let wanted = match self.list(way.from, subject).await? {
+            Listed::Api(found) => found,
+            Listed::Tag(index) => {
+                let reference = way.from.tag(&fallback_tag(subject));
+                let entries = index.descriptors().collect::<Result<Vec<_>, _>>();
+                entries.map_err(|error| malformed(&reference, &error))?
+            }
+        };
         if wanted.is_empty() {
             return Ok(0);
         }
-        let (mut found, has_api) = self.list(way.to, subject).await?;
-        let known: Vec<Digest> = found.iter().map(|referrer| referrer.digest).collect();
+        let found = self.list(way.to, subject).await?;
+        let known: Vec<Digest> = match &found {
+            Listed::Api(found) => found.iter().map(|referrer| referrer.digest).collect(),
+            Listed::Tag(index) => index.descriptors().flatten().map(|referrer| referrer.digest).collect(),
+        };
         let missing: Vec<Descriptor> =
             wanted.into_iter().filter(|referrer| !known.contains(&referrer.digest)).collect();
         for referrer in &missing {
-            self.copy_to(way, referrer.digest, &way.to.digest(referrer.digest)).await?;
+            let copied = self.copy_to(way, referrer.digest, &way.to.digest(referrer.digest)).await;
+            copied.map_err(|error| of_referrer(error, &way.from.digest(referrer.digest)))?;
         }
-        if !missing.is_empty() && !has_api {
-            found.extend(missing.iter().cloned());
-            let index = ImageIndex {
-                schema_version: 2,
-                media_type: Some(MEDIA_INDEX.into()),
-                manifests: found,
-                annotations: Default::default(),
-            };
-            let bytes = Bytes::from(to_canonical_json(&index));
-            self.registry.put_manifest(&way.to.tag(&fallback_tag(subject)), MEDIA_INDEX, bytes).await?;
+        if let (Listed::Tag(mut index), false) = (found, missing.is_empty()) {
+            for referrer in &missing {
+                index.put(referrer, |entry| entry.digest == referrer.digest);
+            }
+            let reference = way.to.tag(&fallback_tag(subject));
+            self.registry.put_manifest(&reference, MEDIA_INDEX, Bytes::from(index.to_json())).await?;
         }
         Ok(missing.len() as u64)
     }
 
-    /// The referrers of a manifest, and whether the registry itself keeps them.
-    async fn list(
-        &self,
-        repository: &RepositoryName,
-        subject: Digest,
-    ) -> Result<(Vec<Descriptor>, bool), MirrorError> {
+    /// The referrers of a manifest.
+    async fn list(&self, repository: &RepositoryName, subject: Digest) -> Result<Listed, MirrorError> {
         if let Some(found) = self.registry.referrers(repository, subject, None).await? {
-            return Ok((found, true));
+            return Ok(Listed::Api(found));
         }
-        let Some((_, bytes)) = self.registry.manifest(&repository.tag(&fallback_tag(subject))).await? else {
-            return Ok((Vec::new(), false));
+        let reference = repository.tag(&fallback_tag(subject));
+        let Some((_, bytes)) = self.registry.manifest(&reference).await? else {
+            return Ok(Listed::Tag(OpenIndex::default()));
         };
-        let index: Option<ImageIndex> = serde_json::from_slice(&bytes).ok();
-        Ok((index.map(|index| index.manifests).unwrap_or_default(), false))
+        OpenIndex::parse(&bytes).map(Listed::Tag).map_err(|error| malformed(&reference, &error))
     }
+}
+
+/// Where the referrers of a manifest are listed.
+enum Listed {
+    /// The registry keeps the list.
+    Api(Vec<Descriptor>),
+    /// Whoever adds to it keeps the list, under the fallback tag.
+    Tag(OpenIndex),
+}
+
+fn of_referrer(error: MirrorError, referrer: &Reference) -> MirrorError {
+    let message = format!("the referrer `{referrer}` was not copied: {}", error.message);
+    let help = error.help.filter(|_| error.environment).unwrap_or_else(|| {
+        "attach it anew at the source or take it out of the list of referrers there, or mirror without referrers".into()
+    });
+    MirrorError { message, help: Some(help), ..error }
+}
+
+fn malformed(list: &Reference, error: &serde_json::Error) -> MirrorError {
+    MirrorError::new(format!("the list of referrers `{list}` cannot be read: {error}"))
+        .help("nothing was written over: repair or delete that tag, or mirror without referrers")
 }
 
 fn fallback_tag(subject: Digest) -> String {

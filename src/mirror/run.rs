@@ -139,12 +139,10 @@ impl Run {
             let _ = events.send(Event::StepBytes { step, direction: Direction::Sent, bytes });
         });
         let copied = async {
-            if !surveyed.is_current() {
-                self.copier.copy(image, surveyed.wanted, tally, &progress).await?;
-            }
-            match image.referrers {
-                true => self.copier.copy_referrers(image, surveyed.wanted, tally, &progress).await,
-                false => Ok::<_, MirrorError>(0),
+            match (surveyed.is_current(), image.referrers) {
+                (false, _) => self.copier.copy(image, surveyed.wanted, tally, &progress).await,
+                (true, true) => self.copier.copy_referrers(image, surveyed.wanted, tally, &progress).await,
+                (true, false) => Ok::<_, MirrorError>(0),
             }
         };
         match copied.await {
@@ -223,6 +221,75 @@ mod tests {
         let sent = fake.bytes_sent();
         assert_eq!(run(&fake, &image).await.outcome, MirrorOutcome::Copied);
         assert_eq!(fake.bytes_sent(), sent);
+    }
+
+    /// A signature of an image under its fallback tag, as a registry without the API has it.
+    fn signature(fake: &FakeRegistry, image: Digest) -> Descriptor {
+        let name: RepositoryName = "a.example/up/app".parse().unwrap();
+        let config = ImageConfig { architecture: "signature".into(), ..ImageConfig::default() };
+        let signature = fake.insert_image(&name.tag("signature"), config, &[]);
+        let list = ImageIndex {
+            schema_version: 2,
+            media_type: Some(MEDIA_INDEX.into()),
+            manifests: vec![signature.clone()],
+            annotations: Default::default(),
+        };
+        let tag = name.tag(&format!("sha256-{}", image.hex()));
+        fake.insert_manifest(&tag, MEDIA_INDEX, to_canonical_json(&list).into());
+        signature
+    }
+
+    fn with_referrers() -> MirrorImage {
+        let image = MirrorImage::new("app:1", Some("a.example/up"), "b.example/acme").unwrap();
+        MirrorImage { referrers: true, ..image }
+    }
+
+    #[tokio::test]
+    async fn referrers_go_before_the_tag() {
+        let fake = Arc::new(FakeRegistry::new());
+        let index = source(&fake);
+        let signature = signature(&fake, index.digest);
+        let image = with_referrers();
+        let wanted = format!("GET manifest a.example/up/app@{}", signature.digest);
+        fake.fail_next(move |request| request == wanted, crate::registry::RegistryErrorKind::NotFound);
+        let report = run(&fake, &image).await;
+        assert_eq!(report.outcome, MirrorOutcome::Failed);
+        assert_eq!(fake.tagged(&image.target), None, "the tag is where it was");
+        let failure = report.failure().unwrap();
+        let named = format!("the referrer `a.example/up/app@{}` was not copied", signature.digest);
+        assert!(failure.message.contains(&named), "{}", failure.message);
+        assert!(failure.help.unwrap().contains("mirror without referrers"));
+
+        fake.clear_requests();
+        let report = run(&fake, &image).await;
+        assert_eq!((report.outcome, report.referrers), (MirrorOutcome::Copied, 1));
+        assert_eq!(fake.requests().last().unwrap(), "PUT manifest b.example/acme/app:1");
+        assert_eq!(run(&fake, &image).await.outcome, MirrorOutcome::Current);
+    }
+
+    #[tokio::test]
+    async fn lists_of_referrers_keep_what_is_in_them() {
+        let fake = Arc::new(FakeRegistry::new());
+        let index = source(&fake);
+        signature(&fake, index.digest);
+        let image = with_referrers();
+        let list = image.target.name.tag(&format!("sha256-{}", index.digest.hex()));
+        let before = fake.insert_manifest(&list, MEDIA_INDEX, "no JSON".into());
+        let report = run(&fake, &image).await;
+        assert_eq!((report.outcome, fake.tagged(&list)), (MirrorOutcome::Failed, Some(before.digest)));
+        let message = report.failure().unwrap().message;
+        assert!(message.contains(&format!("the list of referrers `{list}` cannot be read")), "{message}");
+
+        let other = format!(
+            r#"{{"schemaVersion":2,"manifests":[{{"mediaType":"m","digest":"sha512:{}","size":1}}],"annotations":{{"a":"b"}}}}"#,
+            "0".repeat(128)
+        );
+        fake.insert_manifest(&list, MEDIA_INDEX, other.into());
+        assert_eq!(run(&fake, &image).await.outcome, MirrorOutcome::Copied);
+        let now = fake.content(fake.tagged(&list).unwrap()).unwrap();
+        let now: serde_json::Value = serde_json::from_slice(&now).unwrap();
+        assert_eq!(now["annotations"]["a"], "b");
+        assert_eq!(now["manifests"].as_array().unwrap().len(), 2, "{now:#}");
     }
 
     #[tokio::test]

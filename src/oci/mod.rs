@@ -6,6 +6,7 @@
 
 mod digest;
 mod document;
+mod open_index;
 mod platform;
 mod reference;
 
@@ -15,5 +16,6 @@ pub use document::{
     MEDIA_DOCKER_CONFIG, MEDIA_DOCKER_INDEX, MEDIA_DOCKER_LAYER_GZIP, MEDIA_DOCKER_MANIFEST, MEDIA_EMPTY,
     MEDIA_INDEX, MEDIA_LAYER, MEDIA_LAYER_GZIP, MEDIA_LAYER_ZSTD, MEDIA_MANIFEST, RootFs, to_canonical_json,
 };
+pub use open_index::OpenIndex;
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, RepositoryName};

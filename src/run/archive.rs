@@ -1,15 +1,16 @@
 //! Images as files: docker-archive tars and OCI layouts.
 
 use std::collections::HashSet;
-use std::fs::File;
+use std::fs::{File, Permissions};
 use std::io::{BufWriter, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use serde_json::json;
 
 use super::deliver::file_error;
 use super::error::StepError;
-use crate::oci::{Descriptor, Digest, ImageIndex, MEDIA_INDEX, Reference, to_canonical_json};
+use crate::oci::{Descriptor, Digest, OpenIndex, Reference, to_canonical_json};
 use crate::store::{ImageRecord, Store};
 
 /// Writes images whose blobs are in the store to one docker-archive, as `docker load` reads it.
@@ -31,6 +32,7 @@ pub fn write_docker_archive(
             if written.insert(layer.digest) {
                 let blob = store.blob_path(layer.digest);
                 let mut source = File::open(&blob).map_err(|e| file_error("open", &blob, &e))?;
+                same_size(&source, layer, &blob)?;
                 append(&mut archive, &name, layer.size, &mut source).map_err(fail)?;
             }
             layers.push(name);
@@ -61,7 +63,11 @@ fn append(
     archive.append_data(&mut header, name, source)
 }
 
-/// Writes images whose blobs are in the store to an OCI image layout, adding to what is there.
+/// Writes images whose blobs are in the store to an OCI image layout, adding to what is there. Blobs are
+/// copied, never linked: what happens to the layout must not happen to the store.
+///
+/// # Errors
+/// When a file cannot be written, or the layout's `index.json` cannot be read: nothing is lost then.
 pub fn write_layout(
     store: &Store,
     directory: &Path,
@@ -71,51 +77,74 @@ pub fn write_layout(
     std::fs::create_dir_all(&blobs).map_err(|e| file_error("create", &blobs, &e))?;
     let write = |digest: Digest, bytes: &[u8]| write_file(&blobs.join(digest.hex()), bytes);
     let index_path = directory.join("index.json");
-    let mut index: ImageIndex = std::fs::read(&index_path)
-        .ok()
-        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-        .unwrap_or(ImageIndex {
-            schema_version: 2,
-            media_type: Some(MEDIA_INDEX.into()),
-            manifests: Vec::new(),
-            annotations: Default::default(),
-        });
+    let mut index = read_index(&index_path)?;
     for (image, references) in images {
         for layer in &image.layers {
-            let target = blobs.join(layer.digest.hex());
-            if !target.exists() {
-                let source = store.blob_path(layer.digest);
-                std::fs::hard_link(&source, &target)
-                    .or_else(|_| std::fs::copy(&source, &target).map(|_| ()))
-                    .map_err(|e| file_error("copy", &source, &e))?;
-            }
+            copy_blob(&store.blob_path(layer.digest), layer, &blobs.join(layer.digest.hex()))?;
         }
         write(image.config.digest, image.config_json.as_bytes())?;
         write(image.manifest.digest, image.manifest_json.as_bytes())?;
         for reference in references {
             let name = reference.to_string();
-            index.manifests.retain(|m| m.annotations.get(REF_NAME) != Some(&name));
-            index.manifests.push(Descriptor {
-                annotations: [(REF_NAME.to_owned(), name)].into(),
-                ..image.manifest.clone()
-            });
+            let annotations = [(REF_NAME.to_owned(), name.clone())].into();
+            let entry = Descriptor { annotations, ..image.manifest.clone() };
+            index.put(&entry, |other| other.annotations.get(REF_NAME) == Some(&name));
         }
-        if references.is_empty() && !index.manifests.iter().any(|m| m.digest == image.manifest.digest) {
-            index.manifests.push(image.manifest.clone());
+        let is_there = || index.descriptors().flatten().any(|m| m.digest == image.manifest.digest);
+        if references.is_empty() && !is_there() {
+            index.put(&image.manifest, |_| false);
         }
     }
     write_file(&directory.join("oci-layout"), b"{\"imageLayoutVersion\":\"1.0.0\"}")?;
-    write_file(&index_path, &to_canonical_json(&index))
+    write_file(&index_path, &index.to_json())
 }
 
 const REF_NAME: &str = "org.opencontainers.image.ref.name";
 
-/// Writes a file whole or not at all.
+/// The index of a layout; a new one where there is none.
+fn read_index(path: &Path) -> Result<OpenIndex, StepError> {
+    match std::fs::read(path) {
+        Ok(bytes) => OpenIndex::parse(&bytes).map_err(|e| {
+            StepError::new(format!("`{}` is no index of an OCI layout: {e}", path.display()))
+                .help("nothing was written over: repair or remove it, or give another directory")
+        }),
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(OpenIndex::default()),
+        Err(e) => Err(file_error("read", path, &e)),
+    }
+}
+
+/// A copy of a layer's blob, unless it is there with its size.
+fn copy_blob(source: &Path, layer: &Descriptor, target: &Path) -> Result<(), StepError> {
+    if std::fs::metadata(target).is_ok_and(|meta| meta.is_file() && meta.len() == layer.size) {
+        return Ok(());
+    }
+    let mut blob = File::open(source).map_err(|e| file_error("open", source, &e))?;
+    same_size(&blob, layer, source)?;
+    // The kernel copies, or shares blocks where the file system can.
+    write_with(target, |file| std::io::copy(&mut blob, file).map(drop))
+}
+
+/// Fails where a stored blob has another size than its layer.
+fn same_size(blob: &File, layer: &Descriptor, path: &Path) -> Result<(), StepError> {
+    let found = blob.metadata().map_err(|e| file_error("look up", path, &e))?.len();
+    if found == layer.size {
+        return Ok(());
+    }
+    let message = format!("`{}` has {found} bytes, and its layer {}", path.display(), layer.size);
+    Err(StepError::new(message).help("run again: a damaged blob is dropped and had again"))
+}
+
 fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
+    write_with(path, |file| file.write_all(bytes))
+}
+
+/// Writes a file whole or not at all, for everybody to read.
+fn write_with(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<(), StepError> {
     let directory = path.parent().unwrap_or(Path::new("."));
     let fail = |e: std::io::Error| file_error("write", path, &e);
     let mut file = tempfile::NamedTempFile::new_in(directory).map_err(fail)?;
-    file.write_all(bytes).map_err(fail)?;
+    write(file.as_file_mut()).map_err(fail)?;
+    file.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
     Ok(())
 }

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::Bytes;
+use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use super::cache::StandIn;
@@ -26,6 +27,9 @@ pub type Progress = Arc<dyn Fn(Direction, u64) + Send + Sync>;
 pub fn silent() -> Progress {
     Arc::new(|_, _| {})
 }
+
+/// Makes a blob of this machine's own results again.
+pub(super) type Maker = Box<dyn Fn(Digest) -> BoxFuture<'static, Result<(), StepError>> + Send + Sync>;
 
 /// Counters of a run.
 #[derive(Debug, Default)]
@@ -66,6 +70,9 @@ pub struct Blobs {
     origins: Mutex<HashMap<Digest, Vec<RepositoryName>>>,
     /// Artifacts that can be had from a layer that they were placed as.
     stand_ins: Mutex<HashMap<Digest, StandIn>>,
+    /// Files of OCI layouts that blobs were taken from.
+    files: Mutex<HashMap<Digest, PathBuf>>,
+    maker: OnceLock<Maker>,
     fetches: Once<Digest, ()>,
     pushes: Once<(RepositoryName, Digest), ()>,
     first_pushes: Once<(String, Digest), RepositoryName>,
@@ -81,6 +88,8 @@ impl Blobs {
             registry,
             origins: Mutex::default(),
             stand_ins: Mutex::default(),
+            files: Mutex::default(),
+            maker: OnceLock::new(),
             fetches: Once::default(),
             pushes: Once::default(),
             first_pushes: Once::default(),
@@ -111,10 +120,26 @@ impl Blobs {
         self.stand_ins.lock().unwrap_or_else(PoisonError::into_inner).get(&artifact).cloned()
     }
 
+    /// Notes that a file outside has a blob.
+    pub(super) fn add_file(&self, digest: Digest, path: PathBuf) {
+        self.files.lock().unwrap_or_else(PoisonError::into_inner).insert(digest, path);
+    }
+
+    /// From now on `maker` makes blobs again that are nowhere else.
+    pub(super) fn make_with(&self, maker: Maker) {
+        let _ = self.maker.set(maker);
+    }
+
     /// Whether a blob is in the store or can be fetched.
-    pub fn at_hand(&self, digest: Digest) -> bool {
-        let there = |digest| self.store.has_blob(digest) || !self.origins(digest).is_empty();
-        there(digest) || self.stand_in(digest).is_some_and(|stand_in| there(stand_in.blob.digest))
+    pub fn at_hand(&self, blob: &Descriptor) -> bool {
+        let there = |blob: &Descriptor| self.store.holds(blob) || !self.origins(blob.digest).is_empty();
+        there(blob) || self.stand_in(blob.digest).is_some_and(|stand_in| there(&stand_in.blob))
+    }
+
+    /// Whether the store has a blob with the content that its name says.
+    async fn is_sound(&self, blob: &Descriptor) -> Result<bool, StepError> {
+        let (store, blob) = (self.store.clone(), blob.clone());
+        blocking(move || Ok(store.holds(&blob) && store.verify(blob.digest)?.is_some())).await
     }
 
     fn meter(&self, progress: &Progress, direction: Direction) -> registry::Progress {
@@ -130,24 +155,40 @@ impl Blobs {
         })
     }
 
-    /// The blob's file in the store, fetched from a repository that holds it where it is missing.
+    /// The blob's file in the store, verified; fetched from a repository that holds it, or made again,
+    /// where it is missing or damaged.
     pub async fn ensure(&self, descriptor: &Descriptor, progress: &Progress) -> Result<PathBuf, StepError> {
         let path = self.store.blob_path(descriptor.digest);
         let slot = self.fetches.slot(descriptor.digest);
         slot.get_or_try_init(|| async {
-            if self.store.has_blob(descriptor.digest) {
+            if self.is_sound(descriptor).await? {
                 return Ok(());
+            }
+            let file =
+                self.files.lock().unwrap_or_else(PoisonError::into_inner).get(&descriptor.digest).cloned();
+            if let Some(file) = file {
+                let (store, digest) = (self.store.clone(), descriptor.digest);
+                return blocking(move || import_file(&store, &file, digest)).await;
             }
             let mut last = None;
             for repository in self.origins(descriptor.digest) {
                 let meter = self.meter(progress, Direction::Fetched);
                 match self.registry.fetch_blob(&repository, descriptor, &path, meter).await {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => {
+                        self.store.trust(descriptor.digest);
+                        return Ok(());
+                    }
                     Err(error) => last = Some(error),
                 }
             }
             if let Some(stand_in) = self.stand_in(descriptor.digest) {
                 return self.restore(descriptor, stand_in, progress).await;
+            }
+            if let Some(maker) = self.maker.get() {
+                maker(descriptor.digest).await?;
+                if self.store.holds(descriptor) {
+                    return Ok(());
+                }
             }
             Err(match last {
                 Some(error) => error.into(),
@@ -229,12 +270,17 @@ impl Blobs {
         mount_from: Option<&RepositoryName>,
         progress: &Progress,
     ) -> Result<(), StepError> {
-        let local = self.store.has_blob(descriptor.digest);
+        let local = self.store.holds(descriptor);
         let source = local.then(|| BlobSource::File(self.store.blob_path(descriptor.digest)));
         let meter = self.meter(progress, Direction::Sent);
         let result = self.registry.push_blob(repository, descriptor, mount_from, source, meter.clone()).await;
+        let is_missing = match &result {
+            Err(error) if local => is_about_content(&error.kind) && !self.is_sound(descriptor).await?,
+            Err(error) => matches!(error.kind, RegistryErrorKind::NotMounted),
+            Ok(_) => false,
+        };
         let upload = match result {
-            Err(error) if !local && matches!(error.kind, RegistryErrorKind::NotMounted) => {
+            Err(_) if is_missing => {
                 let path = self.ensure(descriptor, progress).await?;
                 let source = Some(BlobSource::File(path));
                 self.registry.push_blob(repository, descriptor, mount_from, source, meter).await?
@@ -273,4 +319,24 @@ impl Blobs {
         };
         counter.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// Whether a registry that refuses a blob may do so for its content: it hashes what it is sent, so that
+/// nobody need do so before.
+fn is_about_content(kind: &RegistryErrorKind) -> bool {
+    use RegistryErrorKind::{Malformed, Mismatch, Status};
+    matches!(kind, Malformed(_) | Mismatch { .. } | Status { .. })
+}
+
+/// Takes a blob out of a file of an OCI layout.
+pub(super) fn import_file(store: &Store, path: &Path, digest: Digest) -> Result<(), StepError> {
+    let (found, _) = Store::hash_file(path)?;
+    if found != digest {
+        return Err(StepError::new(format!("`{}` does not have the content its name says", path.display()))
+            .help("write the layout anew"));
+    }
+    let temporary = store.temporary_file()?;
+    std::fs::copy(path, temporary.path())
+        .map_err(|e| StepError::new(format!("failed to copy `{}`: {e}", path.display())))?;
+    Ok(store.put_file(temporary, digest)?)
 }

@@ -40,7 +40,7 @@ impl Worker {
             changed: !behind.is_empty(),
             previous: behind.first().and_then(|(_, found)| *found),
             notices: existing::notices(own, &tags, digest),
-            references: tags.into_iter().map(|(reference, _)| reference).collect(),
+            references: tags.iter().map(|(reference, _)| reference.clone()).collect(),
             ..StepReport::default()
         };
         if let Some((reference, has)) = behind.first() {
@@ -54,7 +54,7 @@ impl Worker {
             self.upload(id, cell, image, &repositories).await?;
             self.explain(cell, image, &report, &repositories).await?;
         }
-        self.set(id, StepValue::Pushed(behind));
+        self.set(id, StepValue::Pushed { tags, behind });
         Ok(report)
     }
 
@@ -148,14 +148,32 @@ impl Worker {
     }
 
     /// Moves the tags that do not point at the image.
+    ///
+    /// Checks may have taken long since the push looked, and another run may have moved tags meanwhile:
+    /// those that must not move, or keep what they have, are looked at again. Registries have no
+    /// conditional PUT, so that the moment between this look and the PUT remains.
     pub(super) async fn tag(&self, cell: CellId) -> Result<StepReport, StepError> {
         let image = self.image(cell)?;
+        let (own, digest) = (self.cell(cell), image.manifest.digest);
         let push = self.steps(cell).last.iter().find_map(|step| match self.value(*step) {
-            Some(StepValue::Pushed(behind)) => Some(behind.clone()),
+            Some(StepValue::Pushed { tags, behind }) => Some((tags.clone(), behind.clone())),
             _ => None,
         });
-        let behind = push.unwrap_or_default();
-        let report = StepReport { changed: !behind.is_empty(), ..StepReport::default() };
+        let Some((mut tags, pushed)) = push.filter(|(_, behind)| !behind.is_empty()) else {
+            return Ok(StepReport::default());
+        };
+        let said = existing::notices(own, &tags, digest);
+        for ((reference, has), tag) in tags.iter_mut().zip(&own.tags) {
+            if tag.existing != ExistingTags::Move {
+                *has = self.registry.head(reference).await?.map(|found| found.digest);
+            }
+        }
+        let mut behind = existing::behind(own, &tags, digest)?;
+        // Only those repositories have the image.
+        behind.retain(|(reference, _)| pushed.iter().any(|(known, _)| known == reference));
+        let mut notices = existing::notices(own, &tags, digest);
+        notices.retain(|notice| !said.contains(notice));
+        let report = StepReport { changed: !behind.is_empty(), notices, ..StepReport::default() };
         for (reference, _) in &behind {
             let manifest = Bytes::from(image.manifest_json.clone());
             self.registry.put_manifest(reference, MEDIA_MANIFEST, manifest).await?;
@@ -197,7 +215,7 @@ impl Worker {
         for step in &steps.last {
             match self.value(*step) {
                 Some(StepValue::Engine(engine_id)) => return Ok(engine_id.clone()),
-                Some(StepValue::Pushed(behind)) => {
+                Some(StepValue::Pushed { behind, .. }) => {
                     let own = self.cell(cell);
                     // A repository whose tags are kept need not have the image.
                     let moves = || own.tags.iter().position(|tag| tag.existing != ExistingTags::Keep);

@@ -36,6 +36,7 @@ struct Dispatcher<'a> {
     outcomes: Vec<Option<Outcome>>,
     reports: Vec<Option<StepReport>>,
     failures: Vec<Failure>,
+    notices: Vec<String>,
     failure_of: BTreeMap<StepId, String>,
     open_steps: Vec<u32>,
     /// The cells of which a step is one of the last.
@@ -67,6 +68,7 @@ pub async fn dispatch(
     mut interrupts: mpsc::UnboundedReceiver<()>,
 ) -> RunEnd {
     let steps = plan.graph.node_count();
+    worker.make_good();
     let mut dispatcher = Dispatcher {
         matrix,
         plan,
@@ -78,6 +80,7 @@ pub async fn dispatch(
         outcomes: vec![None; steps],
         reports: (0..steps).map(|_| None).collect(),
         failures: Vec::new(),
+        notices: Vec::new(),
         failure_of: BTreeMap::new(),
         open_steps: Vec::new(),
         cells_of: HashMap::new(),
@@ -147,6 +150,19 @@ impl Dispatcher<'_> {
         let _ = self.events.send(event);
     }
 
+    /// Tells the user something, without secrets.
+    fn notify(&mut self, notice: &str) {
+        let notice = self.worker.mask(notice);
+        self.send(Event::Notice(notice.clone()));
+        self.notices.push(notice);
+    }
+
+    fn notify_of_dropped(&mut self) {
+        for notice in self.worker.dropped_blobs() {
+            self.notify(&notice);
+        }
+    }
+
     fn begin(&mut self, actions: &Actions) {
         for (id, _) in self.plan.steps() {
             if actions.of(id) != Action::Run {
@@ -172,6 +188,7 @@ impl Dispatcher<'_> {
         let cells = self.plan.cells.iter().flatten().filter(|c| c.chosen).count();
         let (steps, reused) = (actions.count(Action::Run), actions.count(Action::Reuse));
         self.send(Event::RunStarted { cells, steps, reused });
+        self.notify_of_dropped();
         for position in 0..self.plan.cells.len() {
             if self.open_steps[position] == 0 {
                 self.close_cell(position);
@@ -205,10 +222,11 @@ impl Dispatcher<'_> {
         *self.run.entry(kind).or_default() += 1;
         self.ended[id.0 as usize] = self.begun.elapsed();
         let changed = result.as_ref().is_ok_and(|report| report.changed);
+        self.notify_of_dropped();
         let (outcome, failure) = match result {
             Ok(report) => {
                 for notice in &report.notices {
-                    self.send(Event::Notice(notice.clone()));
+                    self.notify(notice);
                 }
                 self.reports[id.0 as usize] = Some(report);
                 (Outcome::Succeeded, None)
@@ -252,7 +270,7 @@ impl Dispatcher<'_> {
         Failure {
             step: self.plan.step(id).label.clone(),
             message: self.worker.mask(&error.message),
-            help: error.help,
+            help: error.help.map(|help| self.worker.mask(&help)),
             tail,
             log: log.map(|path| path.display().to_string()),
         }
@@ -327,7 +345,6 @@ impl Dispatcher<'_> {
             bytes_sent: traffic.0,
             bytes_fetched: traffic.1,
         });
-        let notices = self.reports.iter().flatten().flat_map(|r| r.notices.iter().cloned()).collect();
         let summary = Summary {
             project: self.matrix.project.clone(),
             cells: self.cells.into_iter().flatten().collect(),
@@ -342,7 +359,7 @@ impl Dispatcher<'_> {
             blobs: traffic.2,
             seconds: wall.as_secs_f64(),
             interrupted,
-            notices,
+            notices: self.notices,
         };
         RunEnd { summary, environment: self.environment }
     }

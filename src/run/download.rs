@@ -8,6 +8,7 @@ use tempfile::NamedTempFile;
 use url::Url;
 
 use super::blobs::{Once, Progress, Traffic};
+use super::deliver::blocking;
 use super::error::StepError;
 use crate::event::Direction;
 use crate::http::{Http, Meter, Request, Sink, shown};
@@ -43,10 +44,11 @@ impl Downloads {
         wanted: Option<Digest>,
         progress: &Progress,
     ) -> Result<(Digest, u64), StepError> {
-        if let Some(digest) = wanted
-            && let Ok(meta) = std::fs::metadata(self.store.blob_path(digest))
-        {
-            return Ok((digest, meta.len()));
+        if let Some(digest) = wanted {
+            let store = self.store.clone();
+            if let Some(size) = blocking(move || Ok(store.verify(digest)?)).await? {
+                return Ok((digest, size));
+            }
         }
         let slot = self.done.slot(format!("{wanted:?} {}", urls.join(" ")));
         let result = slot
@@ -199,5 +201,37 @@ mod tests {
         let begin = format!("no mirror delivers the download: `http://{address}/tool?…`: its sha256 is ");
         assert!(error.message.starts_with(&begin), "{}", error.message);
         assert!(error.message.contains("; `a malformed URL`: "), "{}", error.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+    use crate::run::blobs::silent;
+
+    #[tokio::test]
+    async fn a_damaged_download_is_fetched_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let wanted = Store::open(directory.path()).unwrap().put_bytes(b"content").unwrap();
+        let store = Arc::new(Store::open(directory.path()).unwrap());
+        std::fs::write(store.blob_path(wanted), b"CONTENT").unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let urls = [format!("http://{}/tool", listener.local_addr().unwrap())];
+        let server = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.read(&mut [0; 1024]).unwrap();
+            client
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nConnection: close\r\n\r\ncontent")
+                .unwrap();
+        });
+        let downloads = Downloads::new(store.clone(), Arc::default());
+        assert_eq!(downloads.get(&urls, Some(wanted), &silent()).await.unwrap(), (wanted, 7));
+        server.join().unwrap();
+        assert_eq!(std::fs::read(store.blob_path(wanted)).unwrap(), b"content");
+        assert_eq!(store.take_dropped().len(), 1);
+        // It is there now: nobody listens any more.
+        assert_eq!(downloads.get(&urls, Some(wanted), &silent()).await.unwrap(), (wanted, 7));
     }
 }

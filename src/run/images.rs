@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::OnceCell;
 
-use super::blobs::{Blobs, Once, Progress};
+use super::blobs::{Blobs, Once, Progress, import_file};
 use super::error::StepError;
 use crate::layer::{LayerIndex, Tree, index_layer};
 use crate::oci::{
@@ -164,32 +164,21 @@ impl Images {
         let manifest: ImageManifest = document(&manifest_bytes, directory)?;
         let config = self.import(root, manifest.config.digest)?;
         for layer in &manifest.layers {
-            self.import_file(root, layer.digest)?;
+            let path = layout_blob(root, layer.digest);
+            if !self.store.holds(layer) {
+                import_file(&self.store, &path, layer.digest)?;
+            }
+            self.blobs.add_file(layer.digest, path);
         }
         image(source, digest, &manifest, &config)
     }
 
     fn import(&self, root: &Path, digest: Digest) -> Result<Vec<u8>, StepError> {
-        self.import_file(root, digest)?;
+        if let Some(bytes) = self.store.blob(digest)? {
+            return Ok(bytes);
+        }
+        import_file(&self.store, &layout_blob(root, digest), digest)?;
         Ok(self.store.blob(digest)?.unwrap_or_default())
-    }
-
-    fn import_file(&self, root: &Path, digest: Digest) -> Result<(), StepError> {
-        if self.store.has_blob(digest) {
-            return Ok(());
-        }
-        let path = layout_blob(root, digest);
-        let (found, _) = Store::hash_file(&path)?;
-        if found != digest {
-            return Err(StepError::new(format!(
-                "`{}` does not have the content its name says",
-                path.display()
-            )));
-        }
-        let temporary = self.store.temporary_file()?;
-        std::fs::copy(&path, temporary.path())
-            .map_err(|e| StepError::new(format!("failed to copy `{}`: {e}", path.display())))?;
-        Ok(self.store.put_file(temporary, digest)?)
     }
 
     /// The files of an image, listed; fetches layers whose index is not known.

@@ -67,7 +67,7 @@ impl Inspector {
     pub fn at_hand(&self, layers: &[Descriptor], files: &[TreeFile]) -> Result<bool, StepError> {
         let absent: Vec<Examined> = files
             .iter()
-            .filter(|file| !self.store.has_blob(layers[file.layer].digest))
+            .filter(|file| !self.store.holds(&layers[file.layer]))
             .map(|file| file.examined)
             .collect();
         Ok(unknown(&absent, &recall(&self.store, &absent)?).is_empty())

@@ -207,14 +207,14 @@ fn usable(record: &Record, lock: &Lock, kind: &StepKind, key: &Digest, blobs: &B
             let as_locked = !matches!(kind, StepKind::Artifact(_))
                 || locked.is_none()
                 || locked == layer.diff_id.as_ref();
-            as_locked && layer.blob.as_ref().is_none_or(|blob| blobs.at_hand(blob.digest))
+            as_locked && layer.blob.as_ref().is_none_or(|blob| blobs.at_hand(blob))
         }
         Record::Image(image) if matches!(kind, StepKind::Dockerfile(_)) => {
             let locked = lock.outputs.get(key);
             (locked.is_none() || locked.copied() == super::dockerfile::chain_id(image))
-                && image.layers.iter().all(|layer| blobs.at_hand(layer.digest))
+                && image.layers.iter().all(|layer| blobs.at_hand(layer))
         }
-        Record::Image(image) => image.layers.iter().all(|layer| blobs.at_hand(layer.digest)),
+        Record::Image(image) => image.layers.iter().all(|layer| blobs.at_hand(layer)),
         Record::Check(check) => check.passed,
         Record::Statement(_) | Record::Tag(_) => false,
     }

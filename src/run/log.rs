@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use crate::engine::CUT;
 use crate::plan::StepId;
 
 const TAIL: usize = 20;
@@ -71,9 +72,11 @@ impl Masks {
     /// Of these secrets. The longest come first, so that one that holds another is masked whole.
     pub fn new<'s>(secrets: impl IntoIterator<Item = &'s str>) -> Self {
         let lines = secrets.into_iter().flat_map(|secret| {
-            let several = secret.trim().contains('\n');
+            // A carriage return overwrites what stood before it.
+            let ends = ['\n', '\r'];
+            let several = secret.trim().contains(ends);
             secret
-                .lines()
+                .split(ends)
                 .map(str::trim)
                 .filter(move |line| !line.is_empty() && (!several || line.len() >= SHORTEST))
         });
@@ -83,10 +86,22 @@ impl Masks {
         Self(masks)
     }
 
-    /// A text without the secrets.
+    /// A text without the secrets. Where the rest of a line was cut off, its end may be the beginning of a
+    /// secret, which is left out too.
     pub fn apply(&self, text: &str) -> String {
-        self.0.iter().fold(text.to_owned(), |text, mask| text.replace(mask, "***"))
+        let masked = self.0.iter().fold(text.to_owned(), |text, mask| text.replace(mask, "***"));
+        let Some(line) = masked.strip_suffix(CUT) else { return masked };
+        match self.0.iter().filter_map(|mask| begun(line, mask)).max() {
+            Some(length) => format!("{}***{CUT}", &line[..line.len() - length]),
+            None => masked,
+        }
     }
+}
+
+/// How many bytes at the end of a line are the beginning of a secret.
+fn begun(line: &str, mask: &str) -> Option<usize> {
+    let beginnings = mask.char_indices().map(|(at, _)| at).filter(|at| *at > 0);
+    beginnings.rev().find(|at| line.ends_with(&mask[..*at]))
 }
 
 #[cfg(test)]
@@ -103,5 +118,28 @@ mod tests {
         assert_eq!(log.tail(), ["x *** {", "*** and ***"]);
         let file = std::fs::read_to_string(log.path().unwrap()).unwrap();
         assert_eq!(file, "x *** {\n*** and ***\n");
+    }
+
+    #[test]
+    fn the_beginning_of_a_secret_is_masked_where_a_line_was_cut() {
+        let masks = Masks::new(["s3cr3t-välue", "other"]);
+        for (line, wanted) in [
+            ("xs3cr3t-v…", "x***…"),
+            ("xs3cr3t-vä…", "x***…"),
+            ("xs…", "x***…"),
+            ("x s3cr3t-välue…", "x ***…"),
+            ("s3cr3t-välue ot…", "*** ***…"),
+            ("nothing…x", "nothing…x"),
+            ("plain…", "plain…"),
+            ("ends with s", "ends with s"),
+        ] {
+            assert_eq!(masks.apply(line), wanted, "{line}");
+        }
+    }
+
+    #[test]
+    fn what_a_carriage_return_leaves_of_a_secret_is_masked() {
+        let masks = Masks::new(["first\rsecond"]);
+        assert_eq!(masks.apply("second"), "***");
     }
 }

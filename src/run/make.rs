@@ -1,5 +1,6 @@
 //! Steps that make layers, and the assembly of a cell.
 
+mod again;
 mod assemble;
 mod builder;
 mod container;

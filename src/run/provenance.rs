@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::blobs::Blobs;
 use super::error::StepError;
 use crate::oci::{
-    Descriptor, Digest, Hasher, ImageIndex, ImageManifest, MEDIA_EMPTY, MEDIA_INDEX, MEDIA_MANIFEST,
+    Descriptor, Digest, Hasher, ImageManifest, MEDIA_EMPTY, MEDIA_INDEX, MEDIA_MANIFEST, OpenIndex,
     RepositoryName, to_canonical_json,
 };
 use crate::plan::{Ingredients, InputKind, Reason};
@@ -172,18 +172,14 @@ impl Provenances {
         let _held = list.lock().await;
         let reference = repository.tag(&fallback_tag(image));
         let mut index = match self.registry.manifest(&reference).await? {
-            Some((_, bytes)) => serde_json::from_slice(&bytes).ok(),
-            None => None,
-        }
-        .unwrap_or(ImageIndex {
-            schema_version: 2,
-            media_type: Some(MEDIA_INDEX.into()),
-            manifests: Vec::new(),
-            annotations: Default::default(),
-        });
-        index.manifests.retain(|known| known.digest != referrer.digest);
-        index.manifests.push(referrer);
-        let bytes = Bytes::from(to_canonical_json(&index));
+            Some((_, bytes)) => OpenIndex::parse(&bytes).map_err(|error| {
+                StepError::new(format!("the list of referrers `{reference}` cannot be read: {error}"))
+                    .help("nothing was written over, and no tag was moved: repair or delete that tag, and run again")
+            })?,
+            None => OpenIndex::default(),
+        };
+        index.put(&referrer, |known| known.digest == referrer.digest);
+        let bytes = Bytes::from(index.to_json());
         Ok(self.registry.put_manifest(&reference, MEDIA_INDEX, bytes).await?)
     }
 
@@ -234,9 +230,9 @@ impl Provenances {
         }
         let reference = repository.tag(&fallback_tag(image));
         let Some((_, bytes)) = self.registry.manifest(&reference).await? else { return Ok(Vec::new()) };
-        let Ok(index) = serde_json::from_slice::<ImageIndex>(&bytes) else { return Ok(Vec::new()) };
+        let Ok(index) = OpenIndex::parse(&bytes) else { return Ok(Vec::new()) };
         let ours = |d: &Descriptor| d.artifact_type.as_deref() == Some(STATEMENT_TYPE);
-        Ok(index.manifests.into_iter().filter(ours).collect())
+        Ok(index.descriptors().flatten().filter(ours).collect())
     }
 
     async fn read(
@@ -294,6 +290,45 @@ mod tests {
         let statement = provenance.statement(&repository, Digest::of(b"image"));
         assert_eq!(Provenance::parse(&statement), Some(provenance));
         assert_eq!(Provenance::parse(&statement.replace(BUILD_TYPE, "urn:other")), None);
+    }
+
+    #[tokio::test]
+    async fn a_list_of_referrers_is_added_to_or_left_alone() {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(directory.path()).unwrap());
+        let fake = Arc::new(crate::registry::FakeRegistry::new());
+        let blobs = Arc::new(Blobs::new(store.clone(), fake.clone()));
+        let provenances = Provenances::new(fake.clone(), store, blobs);
+        let repository: RepositoryName = "localhost:5000/acme/app".parse().unwrap();
+        let image = fake.insert_image(&repository.tag("1"), Default::default(), &[]);
+        let ingredients = Ingredients {
+            cell: "app".into(),
+            image: "app".into(),
+            axes: BTreeMap::new(),
+            build_id: Digest::of(b"id"),
+            base: None,
+            setup: Vec::new(),
+            layers: Vec::new(),
+            config: BTreeMap::new(),
+        };
+        let made = Made { run: "r".into(), finished: String::new(), previous: None, reasons: Vec::new() };
+        let provenance = Provenance { ingredients, made };
+        let list = repository.tag(&fallback_tag(image.digest));
+        let broken = fake.insert_manifest(&list, MEDIA_INDEX, "{".into());
+        let error = provenances.attach(&repository, &image, &provenance).await.unwrap_err();
+        assert!(error.message.contains(&list.to_string()) && error.help.is_some(), "{error:?}");
+        assert_eq!(fake.tagged(&list), Some(broken.digest));
+
+        let foreign = format!(r#"{{"mediaType":"m","digest":"sha512:{}","size":1}}"#, "0".repeat(128));
+        let text = format!(r#"{{"schemaVersion":2,"manifests":[{foreign}]}}"#);
+        fake.insert_manifest(&list, MEDIA_INDEX, text.into());
+        for _ in 0..2 {
+            provenances.attach(&repository, &image, &provenance).await.unwrap();
+        }
+        let now = fake.content(fake.tagged(&list).unwrap()).unwrap();
+        let now: Value = serde_json::from_slice(&now).unwrap();
+        assert_eq!(now["manifests"].as_array().unwrap().len(), 2, "{now:#}");
+        assert_eq!(now["manifests"][0], serde_json::from_str::<Value>(&foreign).unwrap());
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::blobs::{Blobs, Once, Progress};
 use super::cache::Cache;
 use super::download::Downloads;
 use super::error::StepError;
+use super::existing::Found;
 use super::images::{ImageFiles, Images};
 use super::inspect::Inspector;
 use super::log::{Masks, StepLog};
@@ -50,8 +51,11 @@ pub struct StepReport {
 pub(super) enum StepValue {
     Layer(Box<LayerRecord>),
     Image(Box<ImageRecord>),
-    /// Which tags do not point at the image yet, with what they point at.
-    Pushed(Vec<(Reference, Option<Digest>)>),
+    /// The cell's tags with what they pointed at, and those of them that are to move.
+    Pushed {
+        tags: Vec<Found>,
+        behind: Vec<Found>,
+    },
     Engine(String),
 }
 
@@ -241,13 +245,18 @@ impl Worker {
         match self.value(id)? {
             StepValue::Layer(layer) => layer.blob.as_ref().map(|blob| blob.digest),
             StepValue::Image(image) => Some(image.manifest.digest),
-            StepValue::Pushed(_) | StepValue::Engine(_) => None,
+            StepValue::Pushed { .. } | StepValue::Engine(_) => None,
         }
     }
 
     /// A text without the secrets of this run.
     pub fn mask(&self, text: &str) -> String {
         self.masks.apply(text)
+    }
+
+    /// What is to be said of stored blobs that were found damaged since the last call.
+    pub fn dropped_blobs(&self) -> Vec<String> {
+        self.store.take_dropped()
     }
 
     /// The images of cells that are assembled or known.

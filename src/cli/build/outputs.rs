@@ -73,10 +73,10 @@ pub(super) async fn deliver(
         .map(|(_, image, references)| (image, references))
         .collect();
     let progress = crate::run::silent();
-    for (image, _) in &images {
-        for layer in &image.layers {
-            world.blobs.ensure(layer, &progress).await.map_err(|e| Exit::steps(&[e]))?;
-        }
+    for layer in images.iter().flat_map(|(image, _)| &image.layers) {
+        let ensured = world.blobs.ensure(layer, &progress).await;
+        worker.dropped_blobs().iter().for_each(|notice| say(&format!("note: {notice}")));
+        ensured.map_err(|e| Exit::steps(&[e]))?;
     }
     for output in outputs {
         let result = match output {

@@ -4,6 +4,7 @@
 //! layers too, which are skipped: the stream is read up to the end of the layer wanted.
 
 use std::io::{self, BufRead, BufReader, Read, Seek};
+use std::path::Path;
 use std::sync::Arc;
 
 use bollard::Docker;
@@ -83,7 +84,8 @@ impl DockerEngine {
             // The containerd store keeps layers compressed, under names that only the manifest at
             // the end tells.
             Some(sink) => {
-                self.read_saved(patient, image, move |reader| spool_layer(reader, &top, sink)).await
+                let spool = self.spool.clone();
+                self.read_saved(patient, image, move |reader| spool_layer(reader, &top, &spool, sink)).await
             }
         }
     }
@@ -125,6 +127,7 @@ struct Top {
 }
 
 /// Whose fault it was.
+#[derive(Debug)]
 enum TakeError {
     Stream(io::Error),
     Sink(io::Error),
@@ -170,9 +173,12 @@ fn is_of(json: &[u8], container: &str) -> bool {
         .is_ok_and(|json| json.get("container").and_then(|id| id.as_str()) == Some(container))
 }
 
-/// Finds the layer by `manifest.json`, with the image in a temporary file.
-fn spool_layer(mut saved: PipeReader, top: &Top, sink: TarSink) -> Result<(), TakeError> {
-    let mut file = tempfile::tempfile()?;
+/// Finds the layer by `manifest.json`, with the image in a temporary file of the directory `spool`.
+fn spool_layer(mut saved: PipeReader, top: &Top, spool: &Path, sink: TarSink) -> Result<(), TakeError> {
+    let named = |error: io::Error| {
+        io::Error::new(error.kind(), format!("failed to create a file in `{}`: {error}", spool.display()))
+    };
+    let mut file = tempfile::tempfile_in(spool).map_err(|error| TakeError::Sink(named(error)))?;
     io::copy(&mut saved, &mut file)?;
     let mut manifest = Vec::new();
     find(&mut file, "manifest.json", |entry| entry.read_to_end(&mut manifest).map(drop).map_err(Into::into))?;
@@ -248,5 +254,20 @@ impl Read for Checked<'_> {
             }
         }
         Ok(count)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn images_are_spooled_where_it_is_said() {
+        let (_writer, reader) = pipe();
+        let top = Top { diff_id: Digest::of(b""), container: String::new() };
+        let spool = Path::new("/nonexistent/spool");
+        let error = spool_layer(reader, &top, spool, Box::new(|_| Ok(()))).unwrap_err();
+        let TakeError::Sink(error) = error else { panic!("it is the machine's fault, not the stream's") };
+        assert!(error.to_string().contains("`/nonexistent/spool`"), "{error}");
     }
 }

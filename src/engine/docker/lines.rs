@@ -1,6 +1,6 @@
 //! Bytes of a container's output into lines.
 
-use crate::engine::LineSink;
+use crate::engine::{CUT, LineSink};
 
 /// Longest line handed out, in bytes; the rest of a longer one is dropped.
 const LONGEST: usize = 8 * 1024;
@@ -58,7 +58,7 @@ impl LineSplitter {
         if std::mem::take(&mut self.cut) {
             // A character cut in half became one replacement character.
             text.truncate(text.trim_end_matches('\u{fffd}').len());
-            text.push('…');
+            text.push(CUT);
         }
         lines(&text);
         self.line.clear();

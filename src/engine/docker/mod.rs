@@ -18,7 +18,7 @@ mod script;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bollard::models::ContainerSummaryStateEnum as State;
@@ -50,6 +50,8 @@ const UNLIMITED: Duration = Duration::from_secs(7 * 24 * 3600);
 pub struct DockerEngine {
     endpoint: String,
     patience: Duration,
+    /// Where images are spooled that cannot be read as they stream by.
+    spool: PathBuf,
     client: OnceCell<Docker>,
     cpus: OnceCell<u32>,
     pulls: Pulls,
@@ -71,6 +73,7 @@ impl DockerEngine {
         Self {
             endpoint,
             patience: PATIENCE,
+            spool: std::env::temp_dir(),
             client: OnceCell::new(),
             cpus: OnceCell::new(),
             pulls: Pulls::default(),
@@ -85,6 +88,12 @@ impl DockerEngine {
     /// them.
     pub fn with_patience(mut self, patience: Duration) -> Self {
         self.patience = patience.max(Duration::from_secs(1));
+        self
+    }
+
+    /// Where large temporary files go; the system's directory for them unless set.
+    pub fn with_spool(mut self, directory: PathBuf) -> Self {
+        self.spool = directory;
         self
     }
 

@@ -45,7 +45,7 @@ impl Worker {
         let record = slot
             .get_or_try_init(|| async {
                 if let Some(Record::Layer(known)) = self.store.record(&key)?
-                    && known.blob.as_ref().is_some_and(|blob| self.store.has_blob(blob.digest))
+                    && known.blob.as_ref().is_some_and(|blob| self.store.holds(blob))
                 {
                     return Ok(*known);
                 }

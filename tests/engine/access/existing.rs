@@ -1,8 +1,9 @@
 //! Tags that are there already, and tags that a version becomes.
 
 use super::servers::project;
+use crate::mirror::proxy::Proxy;
 use crate::project::Project;
-use crate::project::registry::{digest, setting};
+use crate::project::registry::{digest, setting, tool};
 
 const MANIFEST: &str = r#"
 schema = 1
@@ -126,4 +127,41 @@ fn a_version_becomes_tags_and_the_highest_has_the_short_ones() {
     project.write("builds.toml", &VERSIONS.replace("\"1.3.0\"", "\"1.3.0\", \"1.4.0\""));
     project.push(&[]);
     assert_eq!((of("1"), of("1.3"), of("1.3.0")), (of("1.4.0"), before.clone(), before));
+}
+
+/// Another run puts an image under the tags while this one is between its push and its tags.
+#[test]
+fn a_tag_that_came_during_the_run_stays_or_refuses() {
+    let (project, repository) = made();
+    let registry = setting("RAILYARD_DEV_REGISTRY");
+    let other = crate::project::registry::small_base().to_owned();
+    let proxy = Proxy::start(&registry);
+    let through = format!("{}/existing-{}", proxy.host, project.unique());
+    let manifest = MANIFEST.replace("$TEXT", "one").replace("$TAG", "2");
+    project.write("builds.toml", &manifest.replace("$REGISTRY", &proxy.host));
+    let mut left = vec!["kept", "fixed"];
+    let place = repository.clone();
+    proxy.rule(move |request| {
+        left.retain(|name| {
+            let pushed = request.starts_with("PUT") && request.contains(&format!("/{name}/manifests/sha256"));
+            if pushed {
+                tool("crane", &["copy", &other, &format!("{place}/{name}:1")]);
+            }
+            !pushed
+        });
+        None
+    });
+    let (ended, report) = project.build(&["--push"], 1);
+    let of = |name: &str| digest(&format!("{repository}/{name}"));
+    let other = digest(crate::project::registry::small_base());
+    assert_eq!((of("kept:1"), of("kept:2"), of("fixed:1")), (other.clone(), None, other));
+    let outcomes = report.outcomes();
+    assert!(outcomes.contains(&("fixed".into(), "failed".into())), "{outcomes:?}");
+    let ended = ended.says(&[&format!("`{through}/fixed:1` must not move")]);
+    assert!(ended.err.contains(&format!("`{through}/kept:1` is kept")), "{}", ended.err);
+    // What went into an image is said before a tag has it.
+    let puts = proxy.requests("PUT");
+    let at =
+        |part: &str| puts.iter().position(|put| put.contains(part)).unwrap_or_else(|| panic!("{puts:?}"));
+    assert!(at("/moved/manifests/sha256-") < at("/moved/manifests/latest"), "{puts:?}");
 }

@@ -106,3 +106,29 @@ fn locked_refuses_an_incomplete_lock_and_names_what_is_missing() {
     assert!(!project.path("builds.lock").exists());
     assert_eq!(digest(&project.fill("$REPO/app:plain")), None);
 }
+
+#[test]
+fn damaged_blobs_are_had_again_while_the_run_goes_on() {
+    let project = project(MANIFEST);
+    let first = project.build(&[], 0).1;
+    // Every layer in the store, the base's own too, with one byte another.
+    let mut damaged = 0;
+    for (path, _) in crate::project::listing(&project.path("store/blobs")) {
+        let mut bytes = std::fs::read(&path).unwrap();
+        if !bytes.starts_with(b"{") {
+            let middle = bytes.len() / 2;
+            bytes[middle] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            damaged += 1;
+        }
+    }
+    assert!(damaged >= 3, "{damaged}");
+    let (ended, report) = project.build(&["--push"], 0);
+    report.all("built");
+    assert_eq!(report.digests(), first.digests());
+    ended.says(&["the stored blob `sha256:", "was damaged: it is dropped"]);
+    for flavour in ["plain", "spicy"] {
+        let reference = project.fill(&format!("$REPO/app:{flavour}"));
+        tool("crane", &["validate", "--remote", &reference]);
+    }
+}

@@ -45,8 +45,8 @@ fn containers(project: &Project, child: &Child) -> Vec<String> {
     let format = "{{.ID}} {{.Label \"io.railyard.run\"}}";
     let filters = ["--filter", "label=io.railyard.run", "--filter", "status=running"];
     let listing = docker(&project.engine, &[&["ps", "--format", format], &filters[..]].concat());
-    let process = format!("-{}", child.id());
-    let own = listing.lines().filter(|line| line.ends_with(&process));
+    let process = format!("-{}-", child.id());
+    let own = listing.lines().filter(|line| line.contains(&process));
     own.map(|line| line.split(' ').next().unwrap().to_owned()).collect()
 }
 

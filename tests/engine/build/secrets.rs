@@ -11,6 +11,7 @@ const MANIFEST: &str = r#"
 run = { image = "$BASE", script = """
 mkdir /opt/made
 echo the value is $(cat /run/secrets/token)
+echo $(printf %08180d 0)$(cat /run/secrets/token)
 cat /run/secrets/token | od -An -tx1 | head -c 12 >/opt/made/first
 env >/opt/made/env
 sleep 2
@@ -48,6 +49,7 @@ fn a_secret_is_a_file_of_the_step_and_nowhere_else() {
     assert_eq!(file(&image, "etc/names"), "token");
     assert!(!crate::project::registry::paths(&image).iter().any(|p| p.contains("secrets")));
     assert!(ended.err.contains("the value is ***"), "{}", ended.err);
+    assert!(!ended.err.contains(&VALUE[..4]), "the beginning of the secret, where a long line is cut");
     assert!(seen.contains("io.railyard.run"), "no container of a run was seen");
     let plan = project.run(&["plan", "--offline", "--format", "json"]).code(0);
     let everything = [

@@ -8,5 +8,5 @@ mod api;
 mod copy;
 mod lists;
 mod planned;
-mod proxy;
+pub mod proxy;
 mod second;

@@ -12,7 +12,8 @@ pub(super) struct Progress {
     lines: LineSink,
     begun: BTreeSet<String>,
     ended: BTreeSet<String>,
-    output: BTreeMap<String, LineSplitter>,
+    /// By instruction and stream: what is half said on one is not joined with the other.
+    output: BTreeMap<(String, i64), LineSplitter>,
 }
 
 impl Progress {
@@ -33,7 +34,7 @@ impl Progress {
             }
         }
         for log in &status.logs {
-            self.output.entry(log.vertex.clone()).or_default().push(&log.msg, &self.lines);
+            self.output.entry((log.vertex.clone(), log.stream)).or_default().push(&log.msg, &self.lines);
         }
     }
 
@@ -85,5 +86,22 @@ mod tests {
         progress.add(&status);
         progress.finish();
         assert_eq!(*seen.lock().unwrap(), ["a (cached)", "b", "one", "two", "three"]);
+    }
+
+    #[test]
+    fn streams_are_not_joined() {
+        let seen = Arc::new(Mutex::new(Vec::new()));
+        let sink = seen.clone();
+        let mut progress = Progress::new(Box::new(move |line| sink.lock().unwrap().push(line.to_owned())));
+        let log = |stream: i64, text: &str| VertexLog {
+            vertex: "a".into(),
+            stream,
+            msg: text.into(),
+            ..VertexLog::default()
+        };
+        let logs = vec![log(1, "one "), log(2, "error\n"), log(1, "line\n")];
+        progress.add(&StatusResponse { logs, ..StatusResponse::default() });
+        progress.finish();
+        assert_eq!(*seen.lock().unwrap(), ["error", "one line"]);
     }
 }
