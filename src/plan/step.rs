@@ -144,6 +144,18 @@ pub struct Step {
     pub asked: u32,
 }
 
+impl Step {
+    /// Whether a command makes its result, so that equal keys need not make equal bytes: the lock pins
+    /// its output.
+    pub fn is_command(&self) -> bool {
+        match self.kind {
+            StepKind::Setup { .. } | StepKind::Dockerfile(_) => true,
+            StepKind::Artifact(_) => self.class == Class::Container,
+            _ => false,
+        }
+    }
+}
+
 /// Where finished images go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Delivery {

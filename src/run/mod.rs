@@ -20,6 +20,7 @@ mod known;
 mod lock_artifact;
 mod log;
 mod make;
+mod output;
 mod pin;
 mod provenance;
 mod recorder;

@@ -11,6 +11,7 @@ mod failures;
 mod history;
 mod interrupt;
 mod knows;
+mod locked;
 mod matrix;
 mod outputs;
 mod sam;
