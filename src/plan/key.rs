@@ -14,6 +14,7 @@ pub const KEY_VERSION: u32 = 1;
 pub(super) const ABI_VERSION: u32 = 1;
 
 /// A hash of labelled fields.
+#[derive(Clone)]
 pub(super) struct Key(Hasher);
 
 impl Key {

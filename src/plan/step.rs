@@ -176,6 +176,9 @@ pub struct CellSteps {
     pub chosen: bool,
     /// Its build id: the key of all that decides its bytes.
     pub build_id: Digest,
+    /// The key of its files and configuration: what counts of it where commands run in it or on it and
+    /// where it is copied from. Not its history, nor when it was created.
+    pub identity: Digest,
     /// The build of its Dockerfile.
     pub dockerfile: Option<StepId>,
     /// The setup chain.

@@ -17,6 +17,7 @@ mod matrix_bad;
 mod matrix_rows;
 mod plan;
 mod plan_html;
+mod plan_keys;
 #[path = "../project/mod.rs"]
 mod project;
 mod registry_client;
