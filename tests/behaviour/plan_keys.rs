@@ -109,9 +109,9 @@ fn the_file_that_a_url_names_is_in_the_key_where_a_path_is_a_directory() {
 #[test]
 fn a_download_into_a_directory_needs_a_name() {
     let project = Project::new(
-        "schema = 1\n[project]\nname = \"keys\"\n[layers.tool]\n\
+        "schema = 1\n[project]\nname = \"keys\"\nrepository = \"registry.test/keys\"\n[layers.tool]\n\
          downloads = [{ url = \"https://files.test/\", path = \"/opt/bin/\" }]\n\
-         [images.app]\nbase = \"scratch\"\nlayers = [\"tool\"]\n",
+         [images.app]\nbase = \"scratch\"\ntags = [\"1\"]\nlayers = [\"tool\"]\n",
     );
     project.run(&["check"]).code(2).says(&["`/opt/bin/` is a directory, and the URL names no file"]);
 }
