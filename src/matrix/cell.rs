@@ -218,7 +218,8 @@ pub struct ConcreteDownload {
     pub shown: String,
     /// Digest that the manifest demands.
     pub sha256: Option<Digest>,
-    /// Where it goes.
+    /// Where it goes: the file itself; of an archive that is extracted the directory too, with a `/` at
+    /// its end.
     pub path: String,
     /// What is taken out of an archive.
     pub extract: Option<ConcreteExtract>,

@@ -100,6 +100,13 @@ impl<'de> Deserialize<'de> for Digest {
 #[serde(transparent)]
 pub struct DiffId(pub Digest);
 
+impl DiffId {
+    /// Of a layer without entries: the end of a tar, two blocks of zeros.
+    pub fn of_nothing() -> Self {
+        Self(Digest::of(&[0; 1024]))
+    }
+}
+
 impl fmt::Display for DiffId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use petgraph::graph::DiGraph;
 
+pub(super) use self::source::cell_text;
 use super::key::{self, Key};
 use super::step::*;
 use crate::lock::Lock;
@@ -145,12 +146,13 @@ impl<'a> Builder<'a> {
             beneath = self.place(id, position, artifact, &beneath);
             places.extend(beneath.step);
         }
-        let assemble = self.assemble(id, cell, &beneath, &setup, &places);
+        let (assemble, identity) = self.assemble(id, cell, &beneath, &setup, &places);
         let build_id = self.graph[petgraph::graph::NodeIndex::from(assemble)].key;
         let mut steps = CellSteps {
             cell: id,
             chosen,
             build_id,
+            identity,
             dockerfile: match &cell.base {
                 Source::Dockerfile(made) => self.dockerfiles[made.0],
                 _ => None,
@@ -180,7 +182,11 @@ impl<'a> Builder<'a> {
         let mut needs = Vec::new();
         let mut provisional = false;
         for source in &recipe.sources {
-            let identity = self.identity(source);
+            let mut identity = self.identity(source);
+            if let Source::Cell(cell) = source {
+                // Its history is in what is built on it.
+                identity.text = format!("cell:{}", self.cell(*cell, false).build_id);
+            }
             key.text(&identity.text);
             provisional |= identity.provisional;
             needs.extend(self.known(source, &identity));
@@ -229,6 +235,7 @@ impl<'a> Builder<'a> {
         Beneath { key, provisional, step: Some(step), base: beneath.base }
     }
 
+    /// The step, and the identity of what it makes.
     fn assemble(
         &mut self,
         id: CellId,
@@ -236,15 +243,33 @@ impl<'a> Builder<'a> {
         beneath: &Beneath,
         setup: &[StepId],
         places: &[StepId],
-    ) -> StepId {
-        let mut key = self.key("image");
-        key.digest(&beneath.key).optional(self.inputs.created);
-        key::config(&mut key, &cell.config);
+    ) -> (StepId, Digest) {
+        let image = |created: Option<&str>| {
+            let mut key = self.key("image");
+            key.digest(&beneath.key).optional(created);
+            key::config(&mut key, &cell.config);
+            key
+        };
+        let mut key = image(self.inputs.created);
+        let identity_key = match self.inputs.created {
+            Some(_) => image(None).finish(),
+            None => key.clone().finish(),
+        };
+        let matrix = self.matrix;
+        let names: Vec<&str> = cell.layers.iter().map(|l| matrix.layers[l.0].name.as_str()).collect();
+        if !names.is_empty() {
+            key.text("history").list(names.into_iter());
+        }
+        if let Source::Cell(base) = &cell.base {
+            key.text("base").digest(&self.cell(*base, false).build_id);
+        }
         let identity = self.identity(&cell.base);
         let mut needs: Vec<StepId> = setup.iter().chain(places).copied().collect();
         needs.extend(self.known(&cell.base, &identity));
         let label = || cell.name.clone();
-        self.step(key.finish(), StepKind::Assemble(id), Class::Cpu, beneath.provisional, &needs, label)
+        let kind = StepKind::Assemble(id);
+        let step = self.step(key.finish(), kind, Class::Cpu, beneath.provisional, &needs, label);
+        (step, identity_key)
     }
 }
 

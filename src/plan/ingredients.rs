@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::builder::Inputs;
+use super::builder::{Inputs, cell_text};
 use super::key::{self, Identity, Key};
 use super::step::{CellSteps, Plan};
 use crate::matrix::{ConcreteContent, ConcretePart, ConfigSpec, DockerfileId, Matrix, NetworkName, Source};
@@ -140,9 +140,11 @@ impl View<'_> {
             ConcreteContent::Run(run) => {
                 key::run(&mut key, run, &blank);
                 key.list(run.reads.iter().map(String::as_str));
-                inputs.extend(
-                    self.source(&run.image, key::read_text(self.inputs.lock, &self.matrix.platform, run)),
-                );
+                let counts = match run.image {
+                    Source::Cell(cell) => self.plan.cells[cell.0].as_ref().map(cell_text),
+                    _ => key::read_text(self.inputs.lock, &self.matrix.platform, run),
+                };
+                inputs.extend(self.source(&run.image, counts));
             }
             ConcreteContent::Parts(parts) => {
                 for part in parts {

@@ -20,6 +20,7 @@ pub(super) const KEY_VERSION: u32 = 1;
 pub(super) const ABI_VERSION: u32 = 1;
 
 /// A hash of labelled fields.
+#[derive(Clone)]
 pub(super) struct Key(Hasher);
 
 impl Key {
@@ -118,7 +119,7 @@ pub(super) fn copied_text(lock: &Lock, platform: &Platform, copy: &ConcreteCopy)
 /// The files of a cell's image, whatever its configuration: what lies on top decides all beneath.
 pub(super) fn files_text(graph: &DiGraph<Step, ()>, steps: &CellSteps) -> String {
     let top = steps.places.last().or(steps.setup.last());
-    let key = top.map_or(steps.build_id, |step| graph[NodeIndex::from(*step)].key);
+    let key = top.map_or(steps.identity, |step| graph[NodeIndex::from(*step)].key);
     format!("files:{key}")
 }
 

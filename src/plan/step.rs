@@ -135,6 +135,18 @@ pub struct Step {
     pub asked: u32,
 }
 
+impl Step {
+    /// Whether a command makes its result, so that equal keys need not make equal bytes: the lock pins
+    /// its output.
+    pub fn is_command(&self) -> bool {
+        match self.kind {
+            StepKind::Setup { .. } | StepKind::Dockerfile(_) => true,
+            StepKind::Artifact(_) => self.class == Class::Container,
+            _ => false,
+        }
+    }
+}
+
 /// Where finished images go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Delivery {
@@ -155,6 +167,9 @@ pub struct CellSteps {
     pub chosen: bool,
     /// Its build id: the key of all that decides its bytes.
     pub build_id: Digest,
+    /// The key of its files and configuration: what counts of it where commands run in it or on it and
+    /// where it is copied from. Not its history, nor when it was created.
+    pub identity: Digest,
     /// The build of its Dockerfile.
     pub dockerfile: Option<StepId>,
     /// The setup chain.

@@ -126,6 +126,8 @@ pub fn assemble(
         manifest_json: String::from_utf8(manifest_json).expect("JSON is UTF-8"),
         config_json: String::from_utf8(config_json).expect("JSON is UTF-8"),
         made: 0,
+        outputs: None,
+        inherited: None,
     })
 }
 

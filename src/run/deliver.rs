@@ -258,15 +258,21 @@ impl Worker {
         {
             return Ok(StepReport::default());
         }
-        let begun = Instant::now();
-        self.contents(id, cell, &check).await?;
-        if let Some(command) = &check.command {
-            self.run_check(id, cell, &check, command).await?;
-        }
-        let record = Record::Check(CheckRecord { passed: true, seconds: begun.elapsed().as_secs_f64() });
-        self.store.put_record(&key, &record)?;
+        // Cells with equal images wait for the first one's result; a failure may be of its repository alone.
+        let slot = self.checks.slot(key);
         let mut report = StepReport::default();
-        self.share(id, &key, &record, &mut report).await;
+        slot.get_or_try_init(|| async {
+            let begun = Instant::now();
+            self.contents(id, cell, &check).await?;
+            if let Some(command) = &check.command {
+                self.run_check(id, cell, &check, command).await?;
+            }
+            let record = Record::Check(CheckRecord { passed: true, seconds: begun.elapsed().as_secs_f64() });
+            self.store.put_record(&key, &record)?;
+            self.share(id, &key, &record, &mut report).await;
+            Ok::<_, StepError>(())
+        })
+        .await?;
         Ok(report)
     }
 

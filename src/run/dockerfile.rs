@@ -21,7 +21,7 @@ use crate::oci::{
     to_canonical_json,
 };
 use crate::plan::StepId;
-use crate::store::{ImageRecord, Record, Store};
+use crate::store::{ImageRecord, Store};
 
 /// The host of the names that images have in the engine during a build: there is none.
 const HOST: &str = "railyard.invalid";
@@ -99,14 +99,13 @@ impl Worker {
         if let Some(chain) = chain_id(&image) {
             self.compare_output(id, &spec.label(), chain, &mut report)?;
         }
-        let record = Record::Image(Box::new(image.clone()));
-        self.store.put_record(&self.plan.step(id).key, &record)?;
-        self.set(id, StepValue::Image(Box::new(image)));
-        self.share(id, &self.plan.step(id).key, &record, &mut report).await;
+        self.keep_image(id, image)?;
+        self.share_result(id, &mut report).await;
         Ok(report)
     }
 
-    /// Assembles a cell that is made by a Dockerfile: its image with the manifest's labels.
+    /// Assembles a cell that is made by a Dockerfile: its image with the manifest's labels and the
+    /// time of creation that was asked for.
     pub(super) async fn assemble_built(
         self: &Arc<Self>,
         id: StepId,
@@ -116,15 +115,8 @@ impl Worker {
         let Some(StepValue::Image(built)) = built else {
             return Err(StepError::new(format!("the build of `{}` is missing", self.cell(cell).name)));
         };
-        let image = labelled(built, &self.cell(cell).config)?;
-        self.store.put_bytes(image.config_json.as_bytes())?;
-        self.store.put_bytes(image.manifest_json.as_bytes())?;
-        let record = Record::Image(Box::new(image.clone()));
-        self.store.put_record(&self.plan.step(id).key, &record)?;
-        self.set(id, StepValue::Image(Box::new(image)));
-        let mut report = StepReport { changed: true, ..StepReport::default() };
-        self.share(id, &self.plan.step(id).key, &record, &mut report).await;
-        Ok(report)
+        let image = finished(built, &self.cell(cell).config, self.settings.created.as_deref())?;
+        self.keep_assembled(id, image).await
     }
 
     fn secrets(&self, wanted: &[(String, String)]) -> Result<BTreeMap<String, SecretValue>, StepError> {
@@ -235,15 +227,17 @@ impl Worker {
             .help("join RUN instructions"));
         }
         let base = sources.base.clone().unwrap_or_default();
-        config.created = self.settings.created.clone().or(base.created);
-        settle_history(&mut config.history, &base.history, &empty, config.created.as_deref());
+        // Another time that is asked for is none of the build's: it is set in what is made of it.
+        config.created = base.created;
+        let inherited = settle_history(&mut config.history, &base.history, &empty, config.created.as_deref());
         config.rootfs.diff_ids = diff_ids;
         if let Some(labels) = &mut config.config.labels {
             labels.retain(|name, _| !name.starts_with(OWN_LABELS));
         }
         config.config.labels = config.config.labels.filter(|labels| !labels.is_empty());
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        Ok(ImageRecord { made: now.as_secs(), ..documents(&config, files.layers) })
+        let made = now.as_secs();
+        Ok(ImageRecord { made, inherited: Some(inherited), ..documents(&config, files.layers) })
     }
 }
 
@@ -283,8 +277,9 @@ fn canonical(
     Ok(Some(blob))
 }
 
-/// Gives new entries the image's time, and marks those whose layer was left out.
-fn settle_history(history: &mut [History], base: &[History], empty: &[bool], created: Option<&str>) {
+/// Gives new entries the image's time, and marks those whose layer was left out. Returns how many are
+/// the base's.
+fn settle_history(history: &mut [History], base: &[History], empty: &[bool], created: Option<&str>) -> usize {
     let inherited = if history.starts_with(base) { base.len() } else { 0 };
     let mut layers = empty.iter();
     for (position, entry) in history.iter_mut().enumerate() {
@@ -295,6 +290,7 @@ fn settle_history(history: &mut [History], base: &[History], empty: &[bool], cre
             entry.created = created.map(str::to_owned);
         }
     }
+    inherited
 }
 
 fn documents(config: &ImageConfig, layers: Vec<Descriptor>) -> ImageRecord {
@@ -309,12 +305,20 @@ fn documents(config: &ImageConfig, layers: Vec<Descriptor>) -> ImageRecord {
         manifest_json: String::from_utf8(manifest_json).expect("JSON is UTF-8"),
         config_json: String::from_utf8(config_json).expect("JSON is UTF-8"),
         made: 0,
+        outputs: None,
+        inherited: None,
     }
 }
 
-/// The image with further labels.
-fn labelled(built: &ImageRecord, spec: &ConfigSpec) -> Result<ImageRecord, StepError> {
+/// The image with further labels, and as created when it was asked for.
+fn finished(built: &ImageRecord, spec: &ConfigSpec, created: Option<&str>) -> Result<ImageRecord, StepError> {
     let mut config = config_of(built)?;
+    if let Some(created) = created {
+        config.created = Some(created.to_owned());
+        for entry in config.history.iter_mut().skip(built.inherited.unwrap_or_default()) {
+            entry.created = Some(created.to_owned());
+        }
+    }
     let env = config.config.env.clone().unwrap_or_default();
     let lookup = |name: &str| {
         env.iter().find_map(|entry| entry.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
@@ -366,7 +370,7 @@ mod tests {
         let base = vec![entry("base", false), entry("env", true)];
         let mut history = base.clone();
         history.extend([entry("workdir", false), entry("run", false)]);
-        settle_history(&mut history, &base, &[false, true, false], Some("then"));
+        assert_eq!(settle_history(&mut history, &base, &[false, true, false], Some("then")), 2);
         assert_eq!(history[..2], base[..]);
         assert!(history[2].empty_layer && !history[3].empty_layer);
         assert!(history[2..].iter().all(|entry| entry.created.as_deref() == Some("then")));
@@ -386,6 +390,26 @@ mod tests {
                 "`base:1` has the ONBUILD trigger `COPY --from=tool:1 / /`, which takes from `tool:1` unpinned"
             )
         );
+    }
+
+    #[test]
+    fn the_time_that_is_asked_for_is_put_on_what_a_build_made_and_on_nothing_else() {
+        let config = ImageConfig {
+            created: Some("base".into()),
+            history: vec![entry("base", false), entry("run", false)],
+            ..ImageConfig::default()
+        };
+        let built = ImageRecord { inherited: Some(1), ..documents(&config, Vec::new()) };
+        let made = |created| {
+            let image = finished(&built, &ConfigSpec::default(), created).unwrap();
+            (image.manifest.digest, config_of(&image).unwrap())
+        };
+        assert_eq!(made(None), (built.manifest.digest, config));
+        let (digest, config) = made(Some("asked"));
+        assert_ne!(digest, built.manifest.digest);
+        assert_eq!(config.created.as_deref(), Some("asked"));
+        let times: Vec<_> = config.history.iter().map(|entry| entry.created.as_deref().unwrap()).collect();
+        assert_eq!(times, ["now", "asked"]);
     }
 
     #[test]

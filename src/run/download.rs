@@ -143,6 +143,7 @@ mod tests {
     use std::sync::atomic::AtomicU64;
 
     use super::*;
+    use crate::run::blobs::silent;
 
     /// A server that gives one of these answers after the other, then is gone.
     fn serve(answers: &'static [&'static str]) -> String {
@@ -202,14 +203,6 @@ mod tests {
         assert!(error.message.starts_with(&begin), "{}", error.message);
         assert!(error.message.contains("; `a malformed URL`: "), "{}", error.message);
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-
-    use super::*;
-    use crate::run::blobs::silent;
 
     #[tokio::test]
     async fn a_damaged_download_is_fetched_again() {

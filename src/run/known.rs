@@ -9,11 +9,12 @@ use super::cache::Cache;
 use super::error::StepError;
 use super::fresh::{Freshness, with_dependents};
 use super::images::Images;
+use super::output::{contradict, outputs};
 use crate::lock::Lock;
 use crate::matrix::Matrix;
 use crate::oci::{Digest, Platform};
 use crate::plan::{
-    Action, Actions, Anew, Known, Plan, StepId, StepKind, UsedSource, abi_result, check_result,
+    Action, Actions, Anew, Known, Plan, Step, StepId, StepKind, UsedSource, abi_result, check_result,
 };
 use crate::store::{Record, Store};
 
@@ -60,6 +61,7 @@ impl Sources<'_> {
         let mut found = Knowledge::default();
         let mut asked: HashSet<Digest> = HashSet::new();
         let unfit = self.unfit(freshness, &mut found, &mut asked).await?;
+        let pinned = pinned_beneath(self.plan, self.lock);
         for (id, step) in self.plan.steps().filter(|(id, _)| !unfit.contains(id)) {
             match &step.kind {
                 StepKind::Index(source) | StepKind::Resolve(source) => {
@@ -69,17 +71,17 @@ impl Sources<'_> {
                     }
                 }
                 StepKind::Abi(_) | StepKind::Check { .. } => {}
-                _ => self.take(&mut found, id, self.store.record(&step.key)?),
+                _ => self.take(&mut found, &pinned, id, self.store.record(&step.key)?),
             }
         }
         while let Some(wanted) = self.unasked(&found.known, &unfit, &asked) {
             asked.extend(wanted.iter().map(|id| self.plan.step(*id).key));
             let keys = wanted.into_iter().map(|id| (id, self.plan.step(id).key)).collect();
             for (id, record) in self.fetch(keys).await? {
-                self.take(&mut found, id, record);
+                self.take(&mut found, &pinned, id, record);
             }
         }
-        self.checks(&mut found).await?;
+        self.checks(&mut found, &pinned).await?;
         Ok(found)
     }
 
@@ -112,10 +114,12 @@ impl Sources<'_> {
         Ok(with_dependents(self.plan, found.anew.keys().copied()))
     }
 
-    fn take(&self, found: &mut Knowledge, id: StepId, record: Option<Record>) {
+    fn take(&self, found: &mut Knowledge, pinned: &[bool], id: StepId, record: Option<Record>) {
         let step = self.plan.step(id);
         if let Some(record) = record
-            && usable(&record, self.lock, &step.kind, &step.key, self.blobs)
+            && as_locked(&record, self.lock, step, pinned[id.0 as usize])
+            && is_whole(&record, step)
+            && at_hand(&record, self.blobs)
         {
             found.known.0.insert(step.key);
             found.records.insert(id, record);
@@ -160,7 +164,7 @@ impl Sources<'_> {
     }
 
     /// Checks are known by the image that they were run in.
-    async fn checks(&self, found: &mut Knowledge) -> Result<(), StepError> {
+    async fn checks(&self, found: &mut Knowledge, pinned: &[bool]) -> Result<(), StepError> {
         let mut missing = Vec::new();
         for (id, step) in self.plan.steps() {
             let (StepKind::Abi(cell) | StepKind::Check { cell, .. }) = step.kind else { continue };
@@ -174,12 +178,12 @@ impl Sources<'_> {
                 _ => abi_result(digest, platform),
             };
             match self.store.record(&key)? {
-                record @ Some(_) => self.take(found, id, record),
+                record @ Some(_) => self.take(found, pinned, id, record),
                 None => missing.push((id, key)),
             }
         }
         for (id, record) in self.fetch(missing).await? {
-            self.take(found, id, record);
+            self.take(found, pinned, id, record);
         }
         Ok(())
     }
@@ -199,21 +203,40 @@ async fn register_bases(sources: &Sources<'_>) -> Result<(), StepError> {
     Ok(())
 }
 
-/// Whether a record's blobs are at hand and it is what the lock says.
-fn usable(record: &Record, lock: &Lock, kind: &StepKind, key: &Digest, blobs: &Blobs) -> bool {
+/// For each step whether the lock pins an output of what it is made of.
+fn pinned_beneath(plan: &Plan, lock: &Lock) -> Vec<bool> {
+    let mut beneath = vec![false; plan.graph.node_count()];
+    // Steps stand behind those that they need.
+    for (id, _) in plan.steps() {
+        let pinned =
+            |need: &StepId| beneath[need.0 as usize] || lock.outputs.contains_key(&plan.step(*need).key);
+        beneath[id.0 as usize] = plan.needs(id).iter().any(pinned);
+    }
+    beneath
+}
+
+/// Whether a record has nothing in it that the lock pins as something else. Of those that do not say what
+/// is in them the ones are trusted beneath which nothing is pinned.
+fn as_locked(record: &Record, lock: &Lock, step: &Step, pinned_beneath: bool) -> bool {
+    match outputs(step, record) {
+        Some(outputs) => !contradict(&outputs, lock),
+        None => !pinned_beneath,
+    }
+}
+
+/// Whether a record says all that is needed of it: those of Dockerfiles' builds of earlier versions do not
+/// tell the base's history from their own.
+fn is_whole(record: &Record, step: &Step) -> bool {
     match record {
-        Record::Layer(layer) => {
-            let locked = lock.outputs.get(key);
-            let as_locked = !matches!(kind, StepKind::Artifact(_))
-                || locked.is_none()
-                || locked == layer.diff_id.as_ref();
-            as_locked && layer.blob.as_ref().is_none_or(|blob| blobs.at_hand(blob))
-        }
-        Record::Image(image) if matches!(kind, StepKind::Dockerfile(_)) => {
-            let locked = lock.outputs.get(key);
-            (locked.is_none() || locked.copied() == super::dockerfile::chain_id(image))
-                && image.layers.iter().all(|layer| blobs.at_hand(layer))
-        }
+        Record::Image(image) => image.inherited.is_some() || !matches!(step.kind, StepKind::Dockerfile(_)),
+        _ => true,
+    }
+}
+
+/// Whether a record is of something good whose blobs are at hand.
+fn at_hand(record: &Record, blobs: &Blobs) -> bool {
+    match record {
+        Record::Layer(layer) => layer.blob.as_ref().is_none_or(|blob| blobs.at_hand(blob)),
         Record::Image(image) => image.layers.iter().all(|layer| blobs.at_hand(layer)),
         Record::Check(check) => check.passed,
         Record::Statement(_) | Record::Tag(_) => false,
@@ -247,4 +270,57 @@ pub fn listed(
         }
     }
     Ok(true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::matrix::LayerId;
+    use crate::oci::DiffId;
+    use crate::plan::Class;
+    use crate::store::{LayerRecord, Outputs};
+
+    fn step(class: Class) -> Step {
+        let (kind, key) = (StepKind::Artifact(LayerId(0)), Digest::of(b"key"));
+        Step { kind, label: String::new(), key, provisional: false, class, asked: 1 }
+    }
+
+    fn record(made: &[u8], outputs: Option<Outputs>) -> Record {
+        let diff_id = Some(DiffId(Digest::of(made)));
+        Record::Layer(Box::new(LayerRecord { blob: None, diff_id, millis: 0, made: 0, outputs }))
+    }
+
+    fn locked(output: &[u8]) -> Lock {
+        let mut lock = Lock::default();
+        lock.outputs.insert(Digest::of(b"key"), DiffId(Digest::of(output)));
+        lock
+    }
+
+    #[test]
+    fn a_commands_result_is_what_the_lock_says() {
+        let (step, record) = (step(Class::Container), record(b"one", None));
+        assert!(as_locked(&record, &locked(b"one"), &step, true));
+        assert!(!as_locked(&record, &locked(b"two"), &step, false));
+        assert!(as_locked(&record, &Lock::default(), &step, false));
+    }
+
+    #[test]
+    fn a_result_with_outputs_in_it_is_made_of_those_that_the_lock_says() {
+        let with = |made: &[&[u8]]| {
+            let outputs = made.iter().map(|made| (Digest::of(b"key"), DiffId(Digest::of(made))));
+            record(b"placed", Some(outputs.collect()))
+        };
+        let step = step(Class::Cpu);
+        assert!(as_locked(&with(&[b"one"]), &locked(b"one"), &step, true));
+        assert!(!as_locked(&with(&[b"one"]), &locked(b"two"), &step, true));
+        assert!(!as_locked(&with(&[b"one", b"two"]), &locked(b"one"), &step, true), "it is of both");
+        assert!(as_locked(&with(&[]), &locked(b"one"), &step, true));
+    }
+
+    #[test]
+    fn a_result_that_does_not_say_what_is_in_it_is_trusted_where_nothing_is_pinned() {
+        let (step, record) = (step(Class::Cpu), record(b"placed", None));
+        assert!(as_locked(&record, &locked(b"one"), &step, false));
+        assert!(!as_locked(&record, &locked(b"one"), &step, true));
+    }
 }

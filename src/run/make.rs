@@ -21,7 +21,7 @@ use crate::layer::{LayerBlob, LayerError};
 use crate::matrix::{ConcreteContent, LayerId, Source};
 use crate::oci::DiffId;
 use crate::plan::StepId;
-use crate::store::{LayerRecord, Record, Store};
+use crate::store::{ImageRecord, LayerRecord, Record, Store};
 
 impl From<LayerError> for StepError {
     fn from(error: LayerError) -> Self {
@@ -63,11 +63,11 @@ impl Worker {
         Ok(report)
     }
 
-    /// Names a run whose output is not what the lock says.
+    /// Names a command whose output is not what the lock says; `of` is the layer, cell or Dockerfile.
     pub(super) fn compare_output(
         &self,
         id: StepId,
-        layer: &str,
+        of: &str,
         diff_id: DiffId,
         report: &mut StepReport,
     ) -> Result<(), StepError> {
@@ -77,7 +77,7 @@ impl Worker {
         {
             let anew = self.settings.anew.contains_key(&key);
             let message = format!(
-                "the output of `{layer}` ({}) is {}, the lock {} {locked}",
+                "the output of `{of}` ({}) is {}, the lock {} {locked}",
                 self.plan.step(id).label,
                 diff_id,
                 if anew { "said" } else { "says" }
@@ -95,13 +95,42 @@ impl Worker {
     /// Remembers a layer that was made; `None` for one without changes.
     async fn keep_layer(&self, id: StepId, blob: Option<LayerBlob>, begun: Instant) -> Result<(), StepError> {
         let made = blob.as_ref().map(|blob| (blob.descriptor.clone(), blob.diff_id));
-        let record = LayerRecord::new(made, begun.elapsed());
+        let mut record = LayerRecord::new(made, begun.elapsed());
+        if !self.plan.step(id).is_command() {
+            record.outputs = Some(self.outputs_beneath(id));
+        }
         if let Some(blob) = blob {
             self.images.remember(blob.descriptor.digest, blob.diff_id, Arc::new(blob.index))?;
         }
-        self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
+        self.keep_layer_record(id, record)
+    }
+
+    fn keep_layer_record(&self, id: StepId, record: LayerRecord) -> Result<(), StepError> {
+        self.remember(id, &Record::Layer(Box::new(record.clone())))?;
         self.set(id, StepValue::Layer(Box::new(record)));
         Ok(())
+    }
+
+    /// Remembers an image that was made.
+    pub(super) fn keep_image(&self, id: StepId, image: ImageRecord) -> Result<(), StepError> {
+        self.remember(id, &Record::Image(Box::new(image.clone())))?;
+        self.set(id, StepValue::Image(Box::new(image)));
+        Ok(())
+    }
+
+    /// Keeps and shares a cell's image.
+    pub(super) async fn keep_assembled(
+        &self,
+        id: StepId,
+        mut image: ImageRecord,
+    ) -> Result<StepReport, StepError> {
+        image.outputs = Some(self.outputs_beneath(id));
+        self.store.put_bytes(image.config_json.as_bytes())?;
+        self.store.put_bytes(image.manifest_json.as_bytes())?;
+        self.keep_image(id, image)?;
+        let mut report = StepReport { changed: true, ..StepReport::default() };
+        self.share_result(id, &mut report).await;
+        Ok(report)
     }
 
     pub(super) fn source_name(&self, source: &Source) -> String {

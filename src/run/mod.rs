@@ -21,6 +21,7 @@ mod leftovers;
 mod lock_artifact;
 mod log;
 mod make;
+mod output;
 mod pin;
 mod provenance;
 mod recorder;

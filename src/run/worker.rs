@@ -2,6 +2,7 @@
 
 mod sources;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,7 +30,7 @@ use crate::matrix::{Cell, CellId, Matrix};
 use crate::oci::{DiffId, Digest, Reference};
 use crate::plan::{Anew, CellSteps, Plan, Reason, StepId, StepKind};
 use crate::registry::Registry;
-use crate::store::{ImageRecord, LayerRecord, Record, Store};
+use crate::store::{ImageRecord, LayerRecord, Outputs, Record, Store};
 
 /// What a step reports when it has succeeded.
 #[derive(Debug, Clone, Default)]
@@ -117,6 +118,8 @@ pub struct Worker {
     logs: Mutex<HashMap<StepId, Arc<StepLog>>>,
     /// Placed layers by the key of their difference.
     pub(super) placements: Once<Digest, LayerRecord>,
+    /// Checks that passed in this run, by the key of their result.
+    pub(super) checks: Once<Digest, ()>,
     /// Artifacts that this run made and that are not in the cache repository yet.
     pub(super) unshared: Mutex<HashSet<StepId>>,
     /// What files are, by content.
@@ -185,6 +188,7 @@ impl Worker {
             files: (0..steps).map(|_| OnceCell::new()).collect(),
             logs: Mutex::default(),
             placements: Once::default(),
+            checks: Once::default(),
             unshared: Mutex::default(),
             inspector,
             said: Mutex::default(),
@@ -287,9 +291,14 @@ impl Worker {
         (get(&traffic.sent_bytes), get(&traffic.fetched_bytes), blobs)
     }
 
-    /// The diff IDs of the runs that were carried out, by key.
+    /// Outputs by key: first of the commands that were carried out, then of those whose results from
+    /// before are in the images.
     pub fn outputs(&self) -> Vec<(Digest, DiffId)> {
-        self.outputs.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        let mut outputs = self.outputs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let chosen = self.plan.cells.iter().flatten().filter(|steps| steps.chosen);
+        let images = chosen.filter_map(|steps| self.outputs_of(steps.assemble));
+        outputs.extend(images.flat_map(Cow::into_owned).collect::<Outputs>());
+        outputs
     }
 
     /// Whether a step of this key runs again though its result is known.

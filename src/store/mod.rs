@@ -22,7 +22,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use crate::oci::{Descriptor, Digest, Hasher};
 pub use history::{CellChange, CellRow, RunGuard, RunNumber, RunRow, StepCost, StepRow};
 pub use liveness::{Liveness, RUN_LABEL};
-pub use record::{CheckRecord, ImageRecord, LayerRecord, Record, tag_key};
+pub use record::{CheckRecord, ImageRecord, LayerRecord, Outputs, Record, tag_key};
 
 /// The store could not do what was asked.
 #[derive(Debug, thiserror::Error)]

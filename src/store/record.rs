@@ -1,5 +1,6 @@
 //! What is remembered under a content key.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,10 @@ pub enum Record {
     Check(CheckRecord),
 }
 
+/// What commands made that went into a result: key of a run, a setup step or a Dockerfile's build, and
+/// its output as the lock pins it.
+pub type Outputs = BTreeSet<(Digest, DiffId)>;
+
 /// A layer blob.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerRecord {
@@ -35,6 +40,9 @@ pub struct LayerRecord {
     /// When it was made, in seconds since the epoch.
     #[serde(default)]
     pub made: u64,
+    /// Outputs in it that it is not itself; `None` of a command's own, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Outputs>,
 }
 
 impl LayerRecord {
@@ -43,7 +51,7 @@ impl LayerRecord {
         let (blob, diff_id) = blob.unzip();
         let millis = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let made = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        Self { blob, diff_id, millis, made }
+        Self { blob, diff_id, millis, made, outputs: None }
     }
 }
 
@@ -63,6 +71,13 @@ pub struct ImageRecord {
     /// When a Dockerfile's build made it, in seconds since the epoch; 0 for what was assembled.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub made: u64,
+    /// Outputs in it; `None` of a Dockerfile's build, and in records of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Outputs>,
+    /// How many entries of its history a Dockerfile's build found in its base; `None` for what was
+    /// assembled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inherited: Option<usize>,
 }
 
 fn is_zero(number: &u64) -> bool {

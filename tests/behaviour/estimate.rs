@@ -37,6 +37,7 @@ fn plan(steps: &[(Class, Option<u64>, &[usize])]) -> (Matrix, Plan) {
         cell: CellId(0),
         chosen: true,
         build_id: Digest::of(b"cell"),
+        identity: Digest::of(b"cell"),
         dockerfile: None,
         setup: Vec::new(),
         places: Vec::new(),

@@ -21,6 +21,7 @@ mod matrix_rows;
 mod output;
 mod plan;
 mod plan_html;
+mod plan_keys;
 #[path = "../project/mod.rs"]
 mod project;
 mod registry_client;

@@ -36,6 +36,7 @@ fn plan(steps: &[(u8, Vec<prop::sample::Index>)]) -> Plan {
         cell: railyard::matrix::CellId(0),
         chosen: true,
         build_id: Digest::of(b"cell"),
+        identity: Digest::of(b"cell"),
         dockerfile: None,
         setup: Vec::new(),
         places: Vec::new(),

@@ -27,6 +27,7 @@ fn a_store_of_the_first_format_keeps_its_records_and_gets_a_history() {
         diff_id: Some(DiffId(Digest::of(b"tar"))),
         millis: 12,
         made: 0,
+        outputs: None,
     }));
     {
         let old = rusqlite::Connection::open(directory.path().join("store.sqlite")).unwrap();

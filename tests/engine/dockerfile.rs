@@ -363,3 +363,27 @@ fn the_shipped_images_are_built_on_every_engine() {
         assert_eq!(title, "runner on python3.11");
     }
 }
+
+#[test]
+fn another_time_of_creation_is_put_on_an_image_that_is_known() {
+    let mut project = two_images();
+    project.engine = engines().remove(0);
+    let first = project.push(&[]);
+    project.set("SOURCE_DATE_EPOCH", "1700000000");
+    let only = ["--only", "image=tool"];
+    let known = project.push(&only);
+    assert_eq!(known.steps("dockerfile"), 0);
+    assert_ne!(known.digests()[0], first.digests()[0]);
+    let tool = project.fill("$REPO/tool:1");
+    let configuration = config(&tool);
+    assert_eq!(configuration["created"], "2023-11-14T22:13:20Z");
+    let base = config(&project.fill("$BASE"))["history"].clone();
+    let base = base.as_array().cloned().unwrap_or_default();
+    let own = configuration["history"].as_array().unwrap();
+    assert_eq!(own[..base.len()], base[..]);
+    assert!(own[base.len()..].iter().all(|entry| entry["created"] == "2023-11-14T22:13:20Z"), "{own:?}");
+    // Another machine, which builds it with that time, makes the same image.
+    project.store = "another".into();
+    let built = project.push(&only);
+    assert_eq!((built.digests(), built.steps("dockerfile")), (known.digests(), 1));
+}

@@ -140,12 +140,26 @@ impl<'m> Expansion<'m> {
             (None, Some(_)) => None,
         };
         let owner = download.owner.as_ref().map_or(ROOT, |o| o.value);
+        let mut path = self.path(&download.path, point, extra)?;
+        if path.ends_with('/') && extract.is_none() {
+            let Some(file) = urls.first().and_then(|url| file_name(url)) else {
+                let why = format!("`{path}` is a directory, and the URL names no file");
+                return Err(self.malformed(
+                    &download.path,
+                    &path,
+                    "malformed-path",
+                    why,
+                    "write the path of the file itself",
+                ));
+            };
+            path.push_str(file);
+        }
         Ok(ConcreteDownload {
             name: name.to_owned(),
             urls,
             shown,
             sha256,
-            path: self.path(&download.path, point, extra)?,
+            path,
             extract,
             mode,
             owner: (owner.uid, owner.gid),
@@ -182,6 +196,12 @@ impl<'m> Expansion<'m> {
         let why = format!("`{text}` is not an absolute path without `..`");
         Err(self.malformed(template, &text, "relative-path", why, "paths in images start with `/`"))
     }
+}
+
+/// The name of the file that a URL ends with, without a query.
+fn file_name(url: &str) -> Option<&str> {
+    let path = url.split(['?', '#']).next()?.split_once("://")?.1;
+    path.rsplit_once('/').map(|(_, name)| name).filter(|name| !matches!(*name, "" | "." | ".."))
 }
 
 /// As the manifest's own check of a version that is no template.

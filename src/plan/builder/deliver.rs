@@ -71,6 +71,10 @@ impl Builder<'_> {
         let mut key = self.key("check");
         key.digest(&steps.build_id);
         key::check(&mut key, check);
+        if class == Class::Container {
+            // It comes behind the cell's own delivery, which another cell's must not decide.
+            key.text(&cell.name);
+        }
         let kind = StepKind::Check { cell: id, position };
         let provisional = self.provisional(steps.assemble);
         let label = || format!("{} {}", check.name, cell.name);

@@ -5,6 +5,11 @@ use crate::matrix::Source;
 use crate::plan::key::{self, Identity};
 use crate::plan::step::*;
 
+/// What counts of a cell where its files and configuration do.
+pub(in crate::plan) fn cell_text(steps: &CellSteps) -> String {
+    format!("cell:{}", steps.identity)
+}
+
 impl Builder<'_> {
     pub(super) fn identity(&mut self, source: &Source) -> Identity {
         match source {
@@ -20,7 +25,7 @@ impl Builder<'_> {
             Source::Cell(cell) => {
                 let steps = self.cell(*cell, false);
                 let provisional = self.provisional(steps.assemble);
-                Identity { text: format!("cell:{}", steps.build_id), provisional }
+                Identity { text: cell_text(&steps), provisional }
             }
             Source::Dockerfile(id) => {
                 let step = self.dockerfile(*id);

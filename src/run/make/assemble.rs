@@ -6,8 +6,7 @@ use crate::matrix::{CellId, Source};
 use crate::plan::StepId;
 use crate::run::assemble::{Base, StackedLayer, assemble};
 use crate::run::error::StepError;
-use crate::run::worker::{StepReport, StepValue, Worker, used};
-use crate::store::Record;
+use crate::run::worker::{StepReport, Worker, used};
 
 impl Worker {
     /// Configuration and manifest of a cell.
@@ -38,12 +37,6 @@ impl Worker {
         let created = self.settings.created.as_deref();
         let image = assemble(&base, &stacked, &self.cell(cell).config, &self.matrix.platform, created)
             .map_err(|e| StepError::new(format!("`{}`: {e}", self.cell(cell).name)))?;
-        self.store.put_bytes(image.config_json.as_bytes())?;
-        self.store.put_bytes(image.manifest_json.as_bytes())?;
-        self.store.put_record(&self.plan.step(id).key, &Record::Image(Box::new(image.clone())))?;
-        self.set(id, StepValue::Image(Box::new(image)));
-        let mut report = StepReport { changed: true, ..StepReport::default() };
-        self.share_result(id, &mut report).await;
-        Ok(report)
+        self.keep_assembled(id, image).await
     }
 }

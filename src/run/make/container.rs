@@ -13,6 +13,7 @@ use crate::layer::{
     normalise_changes,
 };
 use crate::matrix::{CellId, ConcreteCommand, ConcreteRun};
+use crate::oci::DiffId;
 use crate::plan::StepId;
 use crate::run::deliver::{blocking, out_of_memory};
 use crate::run::error::StepError;
@@ -137,8 +138,10 @@ impl Worker {
         if let Some(blob) = &blob {
             self.store.put_file(temporary, blob.descriptor.digest)?;
         }
-        self.keep_layer(id, blob, begun).await?;
         let mut report = StepReport::default();
+        let diff_id = blob.as_ref().map_or_else(DiffId::of_nothing, |blob| blob.diff_id);
+        self.compare_output(id, &self.cell(cell).name, diff_id, &mut report)?;
+        self.keep_layer(id, blob, begun).await?;
         self.share_result(id, &mut report).await;
         Ok(report)
     }

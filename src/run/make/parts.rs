@@ -106,14 +106,8 @@ fn add(builder: &mut ArtifactBuilder, store: &Store, ingredient: &Ingredient) ->
             let (uid, gid) = download.owner;
             match &download.extract {
                 None => {
-                    let target = match download.path.strip_suffix('/') {
-                        Some(directory) => {
-                            let name = download.urls[0].rsplit('/').next().unwrap_or(&download.name);
-                            format!("{directory}/{name}")
-                        }
-                        None => download.path.clone(),
-                    };
-                    builder.file(&target, file, Meta::new(download.mode.unwrap_or(0o644), uid, gid))?;
+                    let meta = Meta::new(download.mode.unwrap_or(0o644), uid, gid);
+                    builder.file(&download.path, file, meta)?;
                 }
                 Some(extract) => {
                     let mode = download.mode;

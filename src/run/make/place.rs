@@ -9,7 +9,7 @@ use crate::matrix::CellId;
 use crate::plan::StepId;
 use crate::run::deliver::blocking;
 use crate::run::error::StepError;
-use crate::run::worker::{StepReport, StepValue, Worker};
+use crate::run::worker::{StepReport, Worker};
 use crate::store::{LayerRecord, Record};
 
 impl Worker {
@@ -32,9 +32,9 @@ impl Worker {
         let beneath = self.files_beneath(cell, position, &progress).await?.tree;
         let placement = place(&index, &beneath)?;
         if placement.is_identity() {
-            let record = LayerRecord::new(Some((artifact, diff_id)), begun.elapsed());
-            self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
-            self.set(id, StepValue::Layer(Box::new(record)));
+            let mut record = LayerRecord::new(Some((artifact, diff_id)), begun.elapsed());
+            record.outputs = Some(self.outputs_beneath(id));
+            self.keep_layer_record(id, record)?;
             self.share_artifact(artifact_step, None, &mut report).await;
             return Ok(report);
         }
@@ -42,7 +42,7 @@ impl Worker {
         // Cells whose trees call for the same difference share one blob.
         let key = placement.key(artifact.digest);
         let slot = self.placements.slot(key);
-        let record = slot
+        let mut record = slot
             .get_or_try_init(|| async {
                 if let Some(Record::Layer(known)) = self.store.record(&key)?
                     && known.blob.as_ref().is_some_and(|blob| self.store.holds(blob))
@@ -64,9 +64,9 @@ impl Worker {
             })
             .await?
             .clone();
-        self.store.put_record(&self.plan.step(id).key, &Record::Layer(Box::new(record.clone())))?;
+        record.outputs = Some(self.outputs_beneath(id));
         let placed = record.blob.clone().zip(restoration);
-        self.set(id, StepValue::Layer(Box::new(record)));
+        self.keep_layer_record(id, record)?;
         self.share_artifact(artifact_step, placed, &mut report).await;
         Ok(report)
     }

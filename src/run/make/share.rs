@@ -11,7 +11,7 @@ use crate::store::Record;
 
 impl Worker {
     /// Puts a step's result into the cache repository.
-    pub(super) async fn share_result(&self, id: StepId, report: &mut StepReport) {
+    pub(in crate::run) async fn share_result(&self, id: StepId, report: &mut StepReport) {
         let record = match self.value(id) {
             Some(StepValue::Layer(layer)) => Record::Layer(layer.clone()),
             Some(StepValue::Image(image)) => Record::Image(image.clone()),
@@ -38,7 +38,8 @@ impl Worker {
         self.publish(id, &self.plan.step(id).key, &record, stand_in.as_ref(), report).await;
     }
 
-    /// Puts a record into the cache repository; a failure is worth a notice, not the build.
+    /// Puts a record into the cache repository, unless the lock contradicts it; a failure is worth a notice,
+    /// not the build.
     pub(in crate::run) async fn share(
         &self,
         id: StepId,
@@ -57,7 +58,7 @@ impl Worker {
         stand_in: Option<&StandIn>,
         report: &mut StepReport,
     ) {
-        let Some(cache) = &self.cache else { return };
+        let Some(cache) = self.cache.as_ref().filter(|_| !self.is_unlocked(id, record)) else { return };
         if let Err(error) = cache.publish(key, record, stand_in, &self.progress(id)).await {
             report.notices.push(format!("not shared in the cache repository: {error}"));
         }

@@ -13,6 +13,7 @@ mod interrupt;
 mod killed;
 mod knows;
 mod lock;
+mod locked;
 mod matrix;
 mod outputs;
 mod sam;

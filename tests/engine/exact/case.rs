@@ -15,6 +15,7 @@ pub struct Case {
     change: Change,
     world: World,
     plan: Option<Plan>,
+    runs: bool,
 }
 
 /// What was found.
@@ -51,7 +52,7 @@ impl Case {
         world.set(&model);
         let mut possible = (0..).map(|more| kinds[(turn + more) % kinds.len()]);
         let change = possible.find_map(|kind| change(kind, &mut model, &mut dice));
-        Self { dice, model, change: change.expect("tags can always be moved"), world, plan: None }
+        Self { dice, model, change: change.expect("tags can always be moved"), world, plan: None, runs }
     }
 
     /// What a failure is understood by.
@@ -89,6 +90,9 @@ impl Case {
             self.same_cells(&supposed, &plan);
         }
         self.settled();
+        if !self.runs {
+            self.same_from_nothing();
+        }
         Judged { kind: self.change.kind, cells: plan.cells.len(), named: plan.named().len(), spared }
     }
 
@@ -237,6 +241,16 @@ impl Case {
             for cell in plan.named() {
                 self.reasons(&other.cells[&cell], &cell, &plan.named());
             }
+        }
+    }
+
+    /// A machine that has nothing but manifest and lock makes the same images of the cells that it is
+    /// asked for.
+    fn same_from_nothing(&mut self) {
+        let images: Vec<usize> =
+            (0..self.model.images.len()).filter(|at| self.model.images[*at].push).collect();
+        if let Some(image) = self.dice.pick(&images) {
+            self.world.build_from_nothing(&format!("image=i{image}")).all("current");
         }
     }
 

@@ -16,6 +16,7 @@ pub enum Kind {
     AttributeBase,
     LayerAdded,
     LayerRemoved,
+    LayerRenamed,
     Download,
     BaseFile,
     BaseOutside,
@@ -30,7 +31,7 @@ pub enum Kind {
 
 impl Kind {
     /// What a matrix without containers can have.
-    pub const PARTS: [Self; 18] = [
+    pub const PARTS: [Self; 19] = [
         Self::Content,
         Self::BaseFile,
         Self::Config,
@@ -49,6 +50,7 @@ impl Kind {
         Self::AttributeBase,
         Self::BaseVariable,
         Self::TagForeign,
+        Self::LayerRenamed,
     ];
     /// What is worth a container.
     pub const RUNS: [Self; 6] =
@@ -80,6 +82,7 @@ impl Kind {
             }
             Self::LayerAdded => &["layer-added"],
             Self::LayerRemoved => &["layer-removed"],
+            Self::LayerRenamed => &["layer-added", "layer-removed"],
             Self::Download => &["tool-moved"],
             Self::TagDeleted => &["tag-deleted"],
             Self::TagMoved => &["tag-moved"],
@@ -126,6 +129,7 @@ pub fn change(kind: Kind, model: &mut Model, dice: &mut Dice) -> Option<Change> 
         Kind::Attribute | Kind::AttributeBase => attribute(kind, model, dice),
         Kind::LayerAdded => layer_added(model, dice),
         Kind::LayerRemoved => layer_removed(model, dice),
+        Kind::LayerRenamed => layer_renamed(model, dice),
         Kind::Download => download(model, dice),
         Kind::TagDeleted | Kind::TagMoved | Kind::TagForeign => Some(Change::new(kind, Vec::new())),
         _ => base(kind, model, dice),
@@ -291,6 +295,13 @@ fn layer_removed(model: &mut Model, dice: &mut Dice) -> Option<Change> {
     let (image, at) = dice.pick(&removable)?;
     let layer = model.images[image].layers.remove(at);
     Some(Change::new(Kind::LayerRemoved, vec![layer_name(layer)]))
+}
+
+fn layer_renamed(model: &mut Model, dice: &mut Dice) -> Option<Change> {
+    let picked = dice.pick(&used(model))?;
+    let before = model.layer_name(picked);
+    model.layers[picked].renamed = true;
+    Some(Change::new(Kind::LayerRenamed, vec![before, model.layer_name(picked)]))
 }
 
 fn download(model: &mut Model, dice: &mut Dice) -> Option<Change> {

@@ -24,7 +24,8 @@ pub fn model(dice: &mut Dice, runs: bool) -> Model {
         model.axes.push(Axis { plain: axis > 0 && dice.chance(60), values });
     }
     // The first layer is in every image, always; others are copied from where it lies.
-    model.layers.push(Layer { when: None, content: Content::Parts(vec![file(dice, Vec::new())]) });
+    let first = vec![file(dice, Vec::new())];
+    model.layers.push(Layer { twin: None, renamed: false, when: None, content: Content::Parts(first) });
     for position in 1..3 + dice.below(3) {
         let layer = layer(dice, &mut model, position);
         model.layers.push(layer);
@@ -38,7 +39,25 @@ pub fn model(dice: &mut Dice, runs: bool) -> Model {
     for _ in 0..1 + dice.below(4) {
         image(dice, &mut model, runs);
     }
+    if dice.chance(30) {
+        twin(dice, &mut model);
+    }
     model
+}
+
+/// An image once more, with layers that are called otherwise and have the same files.
+fn twin(dice: &mut Dice, model: &mut Model) {
+    let mut image = dice.pick(&model.images).expect("there are images");
+    for layer in &mut image.layers {
+        let own = &model.layers[*layer];
+        let is_own = |part: &Part| matches!(part, Part::File { .. } | Part::Dir { .. } | Part::Copy { .. });
+        if !own.parts().is_empty() && own.parts().iter().all(is_own) {
+            let twin = Layer { twin: Some(*layer), ..own.clone() };
+            *layer = model.layers.len();
+            model.layers.push(twin);
+        }
+    }
+    model.images.push(image);
 }
 
 fn base_image(dice: &mut Dice, shell: bool) -> BaseImage {
@@ -98,14 +117,14 @@ pub fn layer(dice: &mut Dice, model: &mut Model, position: usize) -> Layer {
         let values = &model.axes[axis].values;
         (axis, values[dice.below(values.len())].name.clone())
     });
-    Layer { when, content: Content::Parts(parts) }
+    Layer { twin: None, renamed: false, when, content: Content::Parts(parts) }
 }
 
 fn run(dice: &mut Dice, model: &Model) -> Layer {
     let axes: Vec<usize> = (0..model.axes.len()).filter(|_| dice.chance(30)).collect();
     let image = BaseReference::Fixed(dice.below(model.bases.len()));
     let run = Run { image, reads: dice.chance(50), comment: dice.word(), text: text(dice, &axes) };
-    Layer { when: None, content: Content::Run(run) }
+    Layer { twin: None, renamed: false, when: None, content: Content::Run(run) }
 }
 
 /// One more image, over what is there.
@@ -134,7 +153,8 @@ fn image(dice: &mut Dice, model: &mut Model, runs: bool) {
         let copied: Vec<usize> = copied.collect();
         let part = Part::CopyImage { image: upstream, layer: dice.pick(&copied).unwrap_or(0) };
         layers.push(model.layers.len());
-        model.layers.push(Layer { when: None, content: Content::Parts(vec![part]) });
+        let content = Content::Parts(vec![part]);
+        model.layers.push(Layer { twin: None, renamed: false, when: None, content });
         model.images[upstream].exclude = None;
     }
     let beneath = if let Base::Image(upstream) = base { Some(upstream) } else { None };

@@ -49,6 +49,9 @@ pub enum BaseReference {
 
 #[derive(Debug, Clone)]
 pub struct Layer {
+    /// The layer whose files it has, under another name.
+    pub twin: Option<usize>,
+    pub renamed: bool,
     /// The layer is there only where the axis has this value.
     pub when: Option<(usize, String)>,
     pub content: Content,
@@ -238,6 +241,11 @@ impl Model {
         format!("$REPO/base{base}:1")
     }
 
+    /// The name of a layer in the manifest.
+    pub fn layer_name(&self, layer: usize) -> String {
+        format!("{}{layer}", if self.layers[layer].renamed { "renamed" } else { "l" })
+    }
+
     fn base_template(reference: BaseReference) -> String {
         match reference {
             BaseReference::Fixed(base) => Self::reference(base),
@@ -273,7 +281,7 @@ impl Model {
 
     fn render_layer(&self, text: &mut String, position: usize) {
         let layer = &self.layers[position];
-        writeln!(text, "[layers.l{position}]").unwrap();
+        writeln!(text, "[layers.{}]", self.layer_name(position)).unwrap();
         if let Some((axis, value)) = &layer.when {
             writeln!(text, "when = {:?}", format!("a{axis} == '{value}'")).unwrap();
         }
@@ -297,7 +305,7 @@ impl Model {
         };
         let mut lists: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         for (at, part) in parts.iter().enumerate() {
-            let (list, item) = self.render_part(position, at, part);
+            let (list, item) = self.render_part(layer.twin.unwrap_or(position), at, part);
             lists.entry(list).or_default().push(item);
         }
         for (list, items) in lists {
@@ -341,7 +349,8 @@ impl Model {
             tags.push(format!("\"also{}\"", coordinates.concat()));
         }
         writeln!(text, "tags = [{}]", tags.join(", ")).unwrap();
-        let mut layers: Vec<String> = image.layers.iter().map(|layer| format!("\"l{layer}\"")).collect();
+        let mut layers: Vec<String> =
+            image.layers.iter().map(|layer| format!("{:?}", self.layer_name(*layer))).collect();
         match image.extends {
             Some(parent) => {
                 layers.insert(0, "\"...\"".into());

@@ -97,6 +97,14 @@ impl World {
         self.project.push(&[])
     }
 
+    /// `build --push --locked --no-cache` of some cells with an empty store.
+    pub fn build_from_nothing(&mut self, only: &str) -> Report {
+        let own = std::mem::replace(&mut self.project.store, "empty".to_owned());
+        let report = self.project.push(&["--locked", "--no-cache", "--only", only]);
+        self.project.store = own;
+        report
+    }
+
     /// `build --push`, and how many requests that write it made.
     pub fn build_counted(&self) -> (Report, usize) {
         let before = self.wire.writes();
