@@ -57,9 +57,9 @@ impl Running {
     fn run(&self) -> Option<String> {
         let filters = ["--filter", "label=io.railyard.run", "--filter", "status=running"];
         let arguments = [&["ps", "--format", "{{.Label \"io.railyard.run\"}}"], &filters[..]].concat();
-        let process = format!("-{}", self.child.id());
+        let process = format!("-{}-", self.child.id());
         let listing = docker(&self.project.engine, &arguments);
-        listing.lines().find(|run| run.ends_with(&process)).map(|run| format!("io.railyard.run={run}"))
+        listing.lines().find(|run| run.contains(&process)).map(|run| format!("io.railyard.run={run}"))
     }
 
     fn interrupt(&self) {

@@ -113,7 +113,7 @@ layers = ["plain"]
     }
     assert_eq!(crate::project::registry::digest(&project.fill("$REPO/free:1")), None);
     // Neither do cells need one that were not asked for, nor results that are known.
-    project.run(&["build", "--push", "--only", "free"]).code(0);
+    project.run(&["build", "--push", "--only", "image=free"]).code(0);
     project.set("TEST_TOKEN", VALUE);
     project.set("OTHER_TOKEN", VALUE);
     project.push(&[]);
