@@ -33,7 +33,7 @@ pub struct ApiArguments {
     /// What builds run on.
     #[arg(long, value_enum, ignore_case = true, default_value_t = Infra::K8)]
     infra: Infra,
-    /// The API's gateway; that of the facts unless given.
+    /// Harness, or its gateway (`/gateway`) itself; that of the facts unless given.
     #[arg(long, value_name = "URL", env = "HARNESS_URL")]
     url: Option<String>,
     /// Longest time of a request to the API, in seconds.
@@ -128,10 +128,16 @@ impl ApiArguments {
         };
         let settings =
             HttpSettings { timeout: Duration::from_secs(self.api_timeout), ..HttpSettings::default() };
-        let url = self.url.as_deref().unwrap_or(&facts.url);
-        ConfigApi::new(url, account, infrastructure, access()?, settings)
+        let url = self.url.as_deref().map_or_else(|| facts.url.clone(), gateway);
+        ConfigApi::new(&url, account, infrastructure, access()?, settings)
             .map_err(|error| Exit::Usage(format!("error: {error}\n  help: {}", error.help)))
     }
+}
+
+/// The gateway of a Harness; other commands take Harness's own address by the same variable.
+fn gateway(url: &str) -> String {
+    let url = url.trim_end_matches('/');
+    if url.ends_with("/gateway") { url.to_owned() } else { format!("{url}/gateway") }
 }
 
 fn access() -> Result<ApiCredential, Exit> {
@@ -444,4 +450,14 @@ fn parse_changes(texts: &[String]) -> Result<BTreeMap<String, String>, Exit> {
 
 fn pretty(value: &Value) -> String {
     serde_json::to_string_pretty(value).expect("JSON values are printable") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_gateway_is_found_by_harness_own_address_too() {
+        for url in ["https://app.harness.io", "https://app.harness.io/", "https://app.harness.io/gateway/"] {
+            assert_eq!(super::gateway(url), "https://app.harness.io/gateway");
+        }
+    }
 }

@@ -14,6 +14,7 @@ use crate::delegate::{
     ApiCredential, DelegateError, Latest, Manager, Override, Rendering, Scope, Target, patch, render,
 };
 use crate::manifest::nearest;
+use crate::matrix::Cell;
 use crate::oci::Reference;
 use crate::registry::{Credentials, HttpRegistry, Registry, RegistryOptions, Secret};
 
@@ -50,7 +51,7 @@ pub struct ManifestArguments {
     /// The id of the Harness account.
     #[arg(long, env = "HARNESS_ACCOUNT_ID", default_value = "YOUR_ACCOUNT_ID", value_name = "ID")]
     account: String,
-    /// Harness Manager.
+    /// Harness Manager; a `/gateway` behind its address does not count.
     #[arg(long, env = "HARNESS_URL", default_value = "https://app.harness.io", value_name = "URL")]
     manager: String,
     /// How many pods.
@@ -246,11 +247,11 @@ fn warn_of_age(image: &Reference) {
 
 /// What the age of a version means in a month (year * 12 + month), if it matters.
 fn aged([year, month, _]: [u32; 3], now: u32) -> Option<String> {
-    let released = (2000 + year) * 12 + month;
-    let named = |months: u32| format!("{}-{:02}", (months - 1) / 12, (months - 1) % 12 + 1);
-    if !(1..=12).contains(&month) {
+    if year > 99 || !(1..=12).contains(&month) {
         return None;
     }
+    let released = (2000 + year) * 12 + month;
+    let named = |months: u32| format!("{}-{:02}", (months - 1) / 12, (months - 1) % 12 + 1);
     let (supported, living) = (released + SUPPORTED_MONTHS, released + LIVING_MONTHS);
     match now {
         _ if now > living => Some(format!(
@@ -311,7 +312,7 @@ fn resolved(arguments: &ProjectArguments, text: &str) -> Result<(Reference, Refe
             )));
         }
     };
-    let cell = project.as_ref().and_then(|project| cell(project, text));
+    let cell = project.as_ref().map(|project| cell(project, text)).transpose()?.flatten();
     let named = match (cell, reference) {
         (Some(named), _) | (None, Some(Ok(named))) => named,
         (None, Some(Err(error))) => {
@@ -344,15 +345,31 @@ fn resolved(arguments: &ProjectArguments, text: &str) -> Result<(Reference, Refe
     }
 }
 
-/// The first reference of a cell, by its name or one of its tags.
-fn cell(project: &Project, text: &str) -> Option<Reference> {
+/// A reference of a cell, by its name (the first one then), or as one of its tags.
+///
+/// # Errors
+/// A tag that several cells have: which one is meant nobody can tell.
+fn cell(project: &Project, text: &str) -> Result<Option<Reference>, Exit> {
     let cells = &project.matrix.cells;
-    let named = cells.iter().find(|cell| cell.name == text).and_then(|cell| cell.references.first());
-    let tagged = || {
-        let mut references = cells.iter().flat_map(|cell| &cell.references);
-        references.find(|r| r.tag.as_deref() == Some(text) || r.to_string() == text)
-    };
-    named.or_else(tagged).cloned()
+    if let Some(named) = cells.iter().find(|cell| cell.name == text) {
+        return Ok(named.references.first().cloned());
+    }
+    let tagged: Vec<(&Cell, &Reference)> = cells
+        .iter()
+        .filter_map(|cell| {
+            let is_meant = |r: &&Reference| r.tag.as_deref() == Some(text) || r.to_string() == text;
+            cell.references.iter().find(is_meant).map(|reference| (cell, reference))
+        })
+        .collect();
+    if tagged.len() > 1 {
+        let list = |(cell, reference): &(&Cell, &Reference)| format!("\n    {}: {reference}", cell.name);
+        let all: String = tagged.iter().map(list).collect();
+        return Err(Exit::Usage(format!(
+            "error: {} cells have the tag `{text}`\n  help: give the name of one, or a whole reference:{all}",
+            tagged.len()
+        )));
+    }
+    Ok(tagged.first().map(|(_, reference)| (*reference).clone()))
 }
 
 fn shown(error: &DelegateError, exit: fn(String) -> Exit) -> Exit {
@@ -381,5 +398,6 @@ mod tests {
         let over = aged([24, 5, 1], month(2025, 2)).unwrap();
         assert!(over.contains("of 2024-05 is at its end of life since 2025-01"), "{over}");
         assert_eq!(aged([24, 13, 1], month(2030, 1)), None);
+        assert_eq!(aged([u32::MAX, 1, 1], month(2030, 1)), None);
     }
 }

@@ -20,7 +20,7 @@ pub enum Exit {
     /// Code 130: interrupted. Everything has been said.
     Interrupted,
     /// Code 0 though output could not be finished: the reader has gone. Stands for success alone; what
-    /// else is wrong decides the code, see [`first_of`].
+    /// else is wrong decides the code, see `first_of`.
     ReaderGone,
 }
 

@@ -1,5 +1,7 @@
 //! An existing manifest made fit for a custom image, the rest of it left as it is.
 
+use std::collections::BTreeMap;
+
 use super::DelegateError;
 use super::render::quoted;
 use super::secrets::{RealSecret, real, without};
@@ -261,7 +263,9 @@ fn concealed(text: &str, secrets: &[RealSecret]) -> Result<String, DelegateError
     // Their places have moved with the changes.
     let documents = parse(text)?;
     let mut edits = Edits::new(text);
-    for secret in documents.iter().flat_map(flat).flat_map(real) {
+    // Several aliases of one anchor are one place.
+    let placed = documents.iter().flat_map(flat).flat_map(real).map(|secret| (secret.place.start, secret));
+    for secret in placed.collect::<BTreeMap<usize, RealSecret>>().into_values() {
         let quotes = if secret.block { "" } else { "\"" };
         edits.put(secret.place, format!("{quotes}{}{quotes}", secret.placeholder));
     }

@@ -43,6 +43,8 @@ pub fn render(rendering: &Rendering<'_>) -> Result<String, DelegateError> {
         ));
     }
     let manager = rendering.manager.trim_end_matches('/');
+    // The same variable names the gateway of the API.
+    let manager = manager.strip_suffix("/gateway").unwrap_or(manager);
     let url = url::Url::parse(manager).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
     if url.is_none_or(|url| !url.has_host() || !url.username().is_empty() || url.query().is_some())
         || manager.contains(['"', '\\', ' '])

@@ -19,17 +19,20 @@ pub(super) struct RealSecret {
     pub block: bool,
 }
 
-/// The real secrets of a Kubernetes object: values of a Secret, and variables of containers that are
-/// named like one.
+/// The real secrets of a Kubernetes object: values of a Secret, and variables of containers and values of a
+/// ConfigMap that are named like one.
 pub(super) fn real(object: &Node) -> Vec<RealSecret> {
     let name = object.at(&["metadata", "name"]).and_then(Node::text).unwrap_or("?");
     let mut found = Vec::new();
-    if object.get("kind").and_then(Node::text) == Some("Secret") {
+    let kind = object.get("kind").and_then(Node::text).unwrap_or_default();
+    if ["Secret", "ConfigMap"].contains(&kind) {
         for (key, value) in
             ["data", "stringData"].iter().flat_map(|key| object.get(key)).flat_map(Node::entries)
         {
             let key = key.text().unwrap_or("?");
-            found.extend(judge(key, value, &format!("`{key}` of Secret `{name}`")));
+            if kind == "Secret" || is_secret_name(key) {
+                found.extend(judge(key, value, &format!("`{key}` of {kind} `{name}`")));
+            }
         }
     }
     object.walk(&mut |node| {
@@ -44,7 +47,12 @@ pub(super) fn real(object: &Node) -> Vec<RealSecret> {
 }
 
 fn judge(key: &str, value: &Node, subject: &str) -> Option<RealSecret> {
-    let Node::Scalar { text: Some(text), place, block } = value else { return None };
+    let (text, place, block) = match value {
+        Node::Scalar { text: Some(text), place, block } => (text, place, block),
+        // The value stands where its anchor is.
+        Node::Alias { scalar: Some(scalar), .. } => return judge(key, scalar, subject),
+        _ => return None,
+    };
     let decoded = base64::engine::general_purpose::STANDARD.decode(text.trim()).ok();
     let decoded = decoded.and_then(|bytes| String::from_utf8(bytes).ok());
     if is_placeholder(text) || decoded.as_deref().is_some_and(is_placeholder) {
@@ -76,7 +84,7 @@ fn is_placeholder(text: &str) -> bool {
     text.is_empty()
         || ["YOUR_", "PUT_", "REPLACE", "PLACEHOLDER", "CHANGEME", "CHANGE_ME"]
             .iter()
-            .any(|word| upper.contains(word))
+            .any(|word| upper.starts_with(word))
         || (text.starts_with('<') && text.ends_with('>'))
         || ["${", "{{", "$("].iter().any(|mark| text.starts_with(mark))
 }
@@ -114,6 +122,8 @@ mod tests {
         {
             assert!(is_placeholder(placeholder), "{placeholder}");
         }
-        assert!(!is_placeholder("ZGVhZGJlZWY="));
+        for real in ["ZGVhZGJlZWY=", "input_data_2024_real", "a-real-one-for-YOUR_TEAM"] {
+            assert!(!is_placeholder(real), "{real}");
+        }
     }
 }

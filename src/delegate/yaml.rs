@@ -3,6 +3,7 @@
 //! Nothing is written anew: a change is a piece of text in the place of another, so that comments, order
 //! and quotes of the rest stay.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span};
@@ -25,8 +26,8 @@ pub(super) enum Node {
     Mapping { entries: Vec<(Node, Node)>, place: Range<usize> },
     /// A list.
     Sequence { items: Vec<Node>, place: Range<usize> },
-    /// `*name`, which stands for another node.
-    Alias { place: Range<usize> },
+    /// `*name`, which stands for another node: that one, where it is a scalar.
+    Alias { place: Range<usize>, scalar: Option<Box<Node>> },
 }
 
 impl Node {
@@ -36,7 +37,7 @@ impl Node {
             Self::Scalar { place, .. }
             | Self::Mapping { place, .. }
             | Self::Sequence { place, .. }
-            | Self::Alias { place } => place.start,
+            | Self::Alias { place, .. } => place.start,
         }
     }
 
@@ -104,18 +105,27 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, DelegateError> {
     let mut parser = Parser::new_from_str(text);
     let mut documents = Vec::new();
     let mut open: Vec<(Node, Option<Node>)> = Vec::new();
+    let mut anchors: HashMap<usize, Node> = HashMap::new();
     while let Some(next) = parser.next_event() {
         let (event, span) = next.map_err(|error| {
             let line = error.marker().line();
             DelegateError::new(format!("line {line}: no YAML: {error}"), "correct it, or give another file")
         })?;
         let node = match event {
-            Event::Scalar(value, style, _, _) => {
+            Event::Scalar(value, style, anchor, _) => {
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
                 let place = exact(text, place(&span), block);
-                Node::Scalar { text: (!place.is_empty()).then(|| value.into_owned()), place, block }
+                let scalar =
+                    Node::Scalar { text: (!place.is_empty()).then(|| value.into_owned()), place, block };
+                // 0 is none.
+                if anchor != 0 {
+                    anchors.insert(anchor, scalar.clone());
+                }
+                scalar
             }
-            Event::Alias(_) => Node::Alias { place: place(&span) },
+            Event::Alias(anchor) => {
+                Node::Alias { place: place(&span), scalar: anchors.get(&anchor).cloned().map(Box::new) }
+            }
             Event::MappingStart(..) => {
                 open.push((Node::Mapping { entries: Vec::new(), place: place(&span) }, None));
                 continue;
@@ -145,6 +155,14 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, DelegateError> {
 
 /// The place of a scalar alone: what the parser gives may hold the blanks and the comment behind it.
 fn exact(text: &str, place: Range<usize>, block: bool) -> Range<usize> {
+    let mut place = place;
+    // An anchor and a tag before it stay.
+    while !block && text[place.clone()].starts_with(['&', '!']) {
+        let written = &text[place.clone()];
+        let word = written.find(char::is_whitespace).unwrap_or(written.len());
+        let blanks = written[word..].len() - written[word..].trim_start().len();
+        place.start += word + blanks;
+    }
     let written = &text[place.clone()];
     let end = match written.chars().next() {
         _ if block => Some(written.trim_end().len()),

@@ -56,7 +56,7 @@ pub struct Image {
     pub zip: Vec<Vec<Located<String>>>,
     /// No cell where it is false.
     pub when: Option<Condition>,
-    /// Its checks; they exist, or are [`ABI_CHECK`].
+    /// Its checks; they exist, or are [`ABI_CHECK`](crate::manifest::ABI_CHECK).
     pub checks: Vec<Located<String>>,
     /// Its setup steps and the runs of its layers run again when their result is older.
     pub max_age: Option<Duration>,

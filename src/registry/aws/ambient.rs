@@ -12,7 +12,7 @@ use url::{Host, Url};
 
 use super::{Aws, Keys, sts};
 use crate::http::is_loopback;
-use crate::registry::access::EcrAccess;
+use crate::registry::access::{EcrAccess, Variables};
 use crate::registry::{RegistryErrorKind, Secret};
 
 /// Longest wait for an instance's metadata: nobody answers where there is no such service.
@@ -43,7 +43,7 @@ pub(super) async fn keys(
         let token = Secret::new(token.trim());
         return sts::assume_with_web_identity(aws, region, endpoint, &role, &token).await.map(Some);
     }
-    if let Some(keys) = profile(aws)? {
+    if let Some(keys) = profile(aws.variables)? {
         return Ok(Some(keys));
     }
     if let Some(keys) = container(aws).await? {
@@ -52,18 +52,32 @@ pub(super) async fn keys(
     Ok(tokio::time::timeout(INSTANCE, instance(aws)).await.ok().flatten())
 }
 
-/// A profile of the shared credentials file.
-fn profile(aws: &Aws<'_>) -> Result<Option<Keys>, RegistryErrorKind> {
-    let get = |name: &str| aws.variables.get(name);
+/// A profile of the shared credentials file. One that `AWS_PROFILE` names must be there: whoever else has keys
+/// on this machine is not who is meant.
+fn profile(variables: &Variables) -> Result<Option<Keys>, RegistryErrorKind> {
+    let get = |name: &str| variables.get(name);
+    let wanted = get("AWS_PROFILE");
+    let lacks = |place: &str| match &wanted {
+        None => Ok(None),
+        Some(name) => Err(RegistryErrorKind::Denied(format!(
+            "AWS_PROFILE names `{name}`, of which {place} has no keys; profiles that sign in by browser or assume \
+             roles are not followed: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (`aws configure \
+             export-credentials` prints them)"
+        ))),
+    };
     let named = get("AWS_SHARED_CREDENTIALS_FILE").map(PathBuf::from);
     let usual = || get("HOME").map(|home| PathBuf::from(home).join(".aws/credentials"));
-    let Some(path) = named.or_else(usual) else { return Ok(None) };
+    let Some(path) = named.or_else(usual) else { return lacks("the shared credentials file") };
+    let shown = format!("`{}`", path.display());
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return lacks(&shown),
         Err(error) => return Err(RegistryErrorKind::file(&path, error)),
     };
-    Ok(read_profile(&text, &get("AWS_PROFILE").unwrap_or_else(|| "default".to_owned())))
+    match read_profile(&text, wanted.as_deref().unwrap_or("default")) {
+        Some(keys) => Ok(Some(keys)),
+        None => lacks(&shown),
+    }
 }
 
 fn read_profile(text: &str, wanted: &str) -> Option<Keys> {
@@ -187,6 +201,24 @@ mod tests {
         assert_eq!(read_profile(text, "default").unwrap().session_token, None);
         assert_eq!(read_profile(text, "sso"), None);
         assert_eq!(read_profile(text, "other"), None);
+    }
+
+    #[test]
+    fn a_profile_that_is_named_must_have_keys() {
+        let home = tempfile::tempdir().unwrap();
+        let found = |named: &[(&str, &str)]| {
+            let own = [("HOME", home.path().to_str().unwrap())];
+            let all = own.iter().chain(named).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+            profile(&Variables::given(all.collect())).map(|keys| keys.map(|keys| keys.access_key))
+        };
+        assert_eq!(found(&[]).unwrap(), None);
+        let error = found(&[("AWS_PROFILE", "prod")]).unwrap_err().to_string();
+        assert!(error.contains("`prod`") && error.contains(".aws/credentials"), "{error}");
+        std::fs::create_dir(home.path().join(".aws")).unwrap();
+        let text = "[default]\naws_access_key_id = A\naws_secret_access_key = S\n";
+        std::fs::write(home.path().join(".aws/credentials"), text).unwrap();
+        assert_eq!(found(&[]).unwrap().as_deref(), Some("A"));
+        found(&[("AWS_PROFILE", "prod")]).unwrap_err();
     }
 
     #[test]

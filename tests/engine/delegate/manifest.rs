@@ -117,6 +117,38 @@ fn secrets_are_not_shown_wherever_they_stand() {
 }
 
 #[test]
+fn secrets_behind_aliases_and_in_tables_of_settings_are_not_shown_either() {
+    let project = Project::new("");
+    let settings = "kind: ConfigMap\nmetadata: {name: s}\ndata:\n  DELEGATE_TOKEN: in-the-open\n  PLACE: input_data\n---\n";
+    let secret = "kind: Secret\nmetadata: {name: t}\nstringData:\n  DB_PASSWORD: input_data_2024_real\n---\n";
+    let pod = deployment(
+        "      - name: delegate\n        image: x\n        env:\n        - name: NOTE\n          value: &tok behind-an-anchor\n        \
+         - name: A_TOKEN\n          value: *tok\n        - name: B_TOKEN\n          value: *tok\n",
+    );
+    project.write("team.yaml", &format!("{settings}{secret}{pod}"));
+    let ended = project.run(&["delegate", "manifest", IMAGE, "--patch", "team.yaml"]).code(0);
+    for secret in ["behind-an-anchor", "in-the-open", "input_data_2024_real"] {
+        assert!(!ended.out.contains(secret) && !ended.err.contains(secret), "{}\n{}", ended.out, ended.err);
+    }
+    ended.prints(&["PLACE: input_data\n", "value: *tok\n"]);
+}
+
+#[test]
+fn a_tag_of_several_cells_is_not_guessed() {
+    let project = Project::new("");
+    project.write(
+        "builds.toml",
+        "schema = 1\n[project]\nname = \"p\"\nrepository = \"127.0.0.1:5000/p\"\n[images.a]\nbase = \"scratch\"\n\
+         name = \"a\"\ntags = [\"1\"]\n[images.b]\nbase = \"scratch\"\nname = \"b\"\ntags = [\"1\"]\n",
+    );
+    project.run(&["delegate", "manifest", "1"]).code(2).says(&[
+        "2 cells have the tag `1`",
+        "a: 127.0.0.1:5000/p/a:1",
+        "b: 127.0.0.1:5000/p/b:1",
+    ]);
+}
+
+#[test]
 fn secrets_of_several_lines_are_not_shown_either() {
     let project = Project::new("");
     let pod = "kind: Deployment\nmetadata: {name: d}\nspec:\n  template:\n    spec:\n      containers:\n      - name: delegate\n        \
