@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::DelegateError;
 use super::render::quoted;
 use super::secrets::{RealSecret, real, without};
-use super::yaml::{Edits, Node, parse};
+use super::yaml::{Edits, Node, parse, properties};
 use crate::oci::Reference;
 
 /// The variable by which a delegate does not fetch tools itself.
@@ -267,7 +267,9 @@ fn concealed(text: &str, secrets: &[RealSecret]) -> Result<String, DelegateError
     let placed = documents.iter().flat_map(flat).flat_map(real).map(|secret| (secret.place.start, secret));
     for secret in placed.collect::<BTreeMap<usize, RealSecret>>().into_values() {
         let quotes = if secret.block { "" } else { "\"" };
-        edits.put(secret.place, format!("{quotes}{}{quotes}", secret.placeholder));
+        // An alias needs the anchor.
+        let anchor = if secret.block { "" } else { properties(&text[secret.place.clone()]) };
+        edits.put(secret.place, format!("{anchor}{quotes}{}{quotes}", secret.placeholder));
     }
     let text = without(&edits.apply(), secrets);
     let left = parse(&text)?.iter().flat_map(flat).flat_map(real).next();

@@ -153,16 +153,17 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, DelegateError> {
     Ok(documents)
 }
 
+/// The anchor and the tag with which a scalar is written, with the blanks behind them.
+pub(super) fn properties(written: &str) -> &str {
+    let mut rest = written;
+    while rest.starts_with(['&', '!']) {
+        rest = rest.find(char::is_whitespace).map_or("", |end| rest[end..].trim_start());
+    }
+    &written[..written.len() - rest.len()]
+}
+
 /// The place of a scalar alone: what the parser gives may hold the blanks and the comment behind it.
 fn exact(text: &str, place: Range<usize>, block: bool) -> Range<usize> {
-    let mut place = place;
-    // An anchor and a tag before it stay.
-    while !block && text[place.clone()].starts_with(['&', '!']) {
-        let written = &text[place.clone()];
-        let word = written.find(char::is_whitespace).unwrap_or(written.len());
-        let blanks = written[word..].len() - written[word..].trim_start().len();
-        place.start += word + blanks;
-    }
     let written = &text[place.clone()];
     let end = match written.chars().next() {
         _ if block => Some(written.trim_end().len()),
