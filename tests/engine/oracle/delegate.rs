@@ -1,7 +1,7 @@
 //! The shipped delegates against Dockerfiles that a careful person would write.
 
 use crate::support::compare::{Rules, assert_equal};
-use crate::support::engine::{Engine, engines};
+use crate::support::engine::engines;
 use crate::support::lab::{Case, Lab};
 
 const TAG: &str = "24.04.82804.minimal";
@@ -50,42 +50,6 @@ fn dockerfile() -> String {
     small + &full
 }
 
-/// Builds the cells with railyard and pushes them below the lab's path.
-fn build(lab: &Lab, engine: &Engine) {
-    let files = crate::support::setting("RAILYARD_DEV_FILES");
-    let target = format!("{}/{}", lab.registry.host, lab.path);
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/builds.toml");
-    let mut arguments: Vec<String> = [
-        "build",
-        "--push",
-        "--no-checks",
-        "--progress",
-        "plain",
-        "--file",
-        manifest,
-        "--repository",
-        &target,
-    ]
-    .map(str::to_owned)
-    .to_vec();
-    for (name, value) in [
-        ("target", target.as_str()),
-        ("harness", &format!("{}/harness", lab.registry.host)),
-        ("harness_downloads", &files),
-        ("kubernetes", &files),
-        ("hashicorp_deb", "deb [trusted=yes] file:/usr/share/railyard/hashicorp ./"),
-        ("hashicorp_key", ""),
-    ] {
-        arguments.extend(["--var".to_owned(), format!("{name}={value}")]);
-    }
-    for bundle in ["small", "full"] {
-        arguments.extend(["--only".to_owned(), format!("image=delegate,delegate={TAG},bundle={bundle}")]);
-    }
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let ended = lab.railyard(&arguments, Some(engine));
-    assert_eq!(ended.code, Some(0), "railyard: {}", ended.said);
-}
-
 #[test]
 fn the_shipped_delegates_are_those_of_careful_dockerfiles() {
     let mut lab = Lab::new("delegate");
@@ -100,7 +64,13 @@ fn the_shipped_delegates_are_those_of_careful_dockerfiles() {
         .collect();
     let stable = lab.registry.download(&format!("{files}/release/v1.35.3/bin/linux/amd64/kubectl"));
     let engines = engines();
-    build(&lab, engines.last().unwrap());
+    let vars = [
+        ("kubernetes", files.as_str()),
+        ("hashicorp_deb", "deb [trusted=yes] file:/usr/share/railyard/hashicorp ./"),
+        ("hashicorp_key", ""),
+    ];
+    let only = ["small", "full"].map(|bundle| format!("image=delegate,delegate={TAG},bundle={bundle}"));
+    lab.push_shipped(engines.last().unwrap(), &only, &vars);
     let dockerfile = dockerfile();
     let mut context = vec![("stable-kubectl", stable, 0o775)];
     context.extend(downloads.iter().map(|(name, content)| (name.as_str(), content.clone(), 0o775)));

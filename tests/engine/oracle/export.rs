@@ -8,7 +8,6 @@ use crate::support::engine::Engine;
 use crate::support::fixture::{Fixture, dir, file, symlink};
 use crate::support::lab::{Case, Lab};
 
-const MANIFEST: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/builds.toml");
 const HARNESS: &str = "1.1.0-beta";
 
 /// Times of what commands write.
@@ -23,29 +22,9 @@ fn rules() -> Rules {
     Rules { times: times.map(str::to_owned).to_vec(), ..Rules::default() }
 }
 
-/// Arguments that point the shipped manifest at the stand-ins and the lab.
-fn shipped(lab: &Lab) -> Vec<String> {
-    let files = crate::support::setting("RAILYARD_DEV_FILES");
-    let registry = &lab.registry.host;
-    let target = format!("{registry}/{}", lab.path);
-    let mut arguments = vec!["--file".to_owned(), MANIFEST.to_owned()];
-    let vars = [
-        ("target", target),
-        ("sam", format!("{registry}/sam")),
-        ("harness", format!("{registry}/harness")),
-        ("docker_downloads", files.clone()),
-        ("harness_downloads", files.clone()),
-        ("github", files),
-    ];
-    for (name, value) in vars {
-        arguments.extend(["--var".to_owned(), format!("{name}={value}")]);
-    }
-    arguments
-}
-
-fn railyard(lab: &Lab, words: &[&str], arguments: &[String], engine: Option<&Engine>) {
+fn railyard(lab: &Lab, words: &[&str], arguments: &[String]) {
     let all: Vec<&str> = words.iter().copied().chain(arguments.iter().map(String::as_str)).collect();
-    let ended = lab.railyard(&all, engine);
+    let ended = lab.railyard(&all, None);
     assert_eq!(ended.code, Some(0), "railyard {all:?}: {}", ended.said);
 }
 
@@ -76,7 +55,7 @@ fn compare(lab: &Lab, engine: &Engine, tag: &str, rules: &Rules) {
 #[test]
 fn the_shipped_images_are_those_of_the_exported_files() {
     let lab = Lab::new("export");
-    let arguments = shipped(&lab);
+    let arguments = lab.shipped();
     let newest = lab.engines.last().unwrap();
     let only = |image: &str, runtime: &str| format!("image={image},runtime={runtime},harness={HARNESS}");
     let cells = [
@@ -90,10 +69,10 @@ fn the_shipped_images_are_those_of_the_exported_files() {
     let chosen: Vec<String> =
         cells.iter().flat_map(|(only, _)| ["--only".to_owned(), only.clone()]).collect();
     let all = [arguments.clone(), chosen].concat();
-    railyard(&lab, &["build", "--push", "--no-checks", "--progress", "plain"], &all, Some(newest));
+    lab.push_shipped(newest, &cells.clone().map(|(only, _)| only), &[]);
 
     let bake = lab.place("bake");
-    railyard(&lab, &["export", "bake", "--out", bake.to_str().unwrap()], &all, None);
+    railyard(&lab, &["export", "bake", "--out", bake.to_str().unwrap()], &all);
     docker(
         newest,
         &bake,
@@ -108,7 +87,7 @@ fn the_shipped_images_are_those_of_the_exported_files() {
     for (only, tag) in &cells[..2] {
         let place = lab.place(tag);
         let one = [arguments.clone(), vec!["--only".to_owned(), only.clone()]].concat();
-        railyard(&lab, &["export", "dockerfile", "--out", place.to_str().unwrap()], &one, None);
+        railyard(&lab, &["export", "dockerfile", "--out", place.to_str().unwrap()], &one);
         let reference = format!("{}/{}/serverless-plugin:{tag}", lab.registry.host, lab.path);
         docker(oldest, &place, &["build", "--tag", &reference, "."]);
         compare(&lab, oldest, tag, &rules());
@@ -193,7 +172,7 @@ cmd = ["echo $QUOTED"]
     };
     let found = lab.found(&case);
     let place = lab.place("dockerfile");
-    railyard(&lab, &["export", "dockerfile", "found", "--out", place.to_str().unwrap()], &[], None);
+    railyard(&lab, &["export", "dockerfile", "found", "--out", place.to_str().unwrap()], &[]);
     for engine in &lab.engines {
         let expected = lab.built(&place, "", engine, "expected");
         assert_equal(&expected, &found, &Rules::any_time(), &format!("engine {}", engine.version));

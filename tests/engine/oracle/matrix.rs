@@ -2,9 +2,10 @@
 //! three runtimes, their base images and those with the Serverless Framework, all paths compared.
 
 use std::fmt::Write;
+use std::path::PathBuf;
 
-use crate::support::compare::{Rules, assert_equal};
-use crate::support::engine::{Engine, engines};
+use crate::support::compare::{Image, Rules, assert_equal};
+use crate::support::engine::engines;
 use crate::support::lab::{Case, Lab};
 
 const SAM: &str = "1.143.0-20250822194415-x86_64";
@@ -88,36 +89,15 @@ fn rules() -> Rules {
     Rules { times: times.map(str::to_owned).to_vec(), ..Rules::default() }
 }
 
-/// Builds the cells with railyard and pushes them below the lab's path.
-fn build(lab: &Lab, engine: &Engine) {
-    let files = crate::support::setting("RAILYARD_DEV_FILES");
-    let registry = &lab.registry.host;
-    let target = format!("{registry}/{}", lab.path);
-    let mut arguments: Vec<String> =
-        ["build", "--push", "--no-checks", "--progress", "plain"].map(str::to_owned).to_vec();
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/builds.toml");
-    arguments.extend(["--file".to_owned(), manifest.to_owned(), "--repository".to_owned(), target.clone()]);
-    let vars = [
-        ("target", target),
-        ("sam", format!("{registry}/sam")),
-        ("harness", format!("{registry}/harness")),
-        ("docker_downloads", files.clone()),
-        ("harness_downloads", files.clone()),
-        ("github", files),
-    ];
-    for (name, value) in vars {
-        arguments.extend(["--var".to_owned(), format!("{name}={value}")]);
-    }
+/// What `--only` takes, of all that the engines judge.
+fn cells() -> Vec<String> {
+    let mut cells = vec![format!("image=plugin,harness={HARNESS}")];
     for (runtime, _) in RUNTIMES {
         for image in ["serverless-base".to_owned(), format!("serverless,serverless={SERVERLESS}")] {
-            let only = format!("image={image},runtime={runtime},harness={HARNESS}");
-            arguments.extend(["--only".to_owned(), only]);
+            cells.push(format!("image={image},runtime={runtime},harness={HARNESS}"));
         }
     }
-    arguments.extend(["--only".to_owned(), format!("image=plugin,harness={HARNESS}")]);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let ended = lab.railyard(&arguments, Some(engine));
-    assert_eq!(ended.code, Some(0), "railyard: {}", ended.said);
+    cells
 }
 
 #[test]
@@ -135,23 +115,41 @@ fn the_shipped_images_are_those_of_careful_dockerfiles() {
     let template = lab.registry.download(&format!("{files}/{template}"));
 
     let engines = engines();
-    build(&lab, engines.last().unwrap());
+    let contexts: Vec<PathBuf> = (0..engines.len())
+        .map(|at| {
+            let case = Case {
+                dockerfile: &dockerfile(at != 0),
+                context: vec![("docker", docker.clone(), 0o755), ("go-template", template.clone(), 0o755)],
+                ..Case::default()
+            };
+            lab.context_at(&format!("context-{at}"), &case)
+        })
+        .collect();
+    // All wait for npm most of the time.
+    let expected: Vec<Vec<Image>> = std::thread::scope(|scope| {
+        let lab = &lab;
+        let judges: Vec<_> = engines
+            .iter()
+            .zip(&contexts)
+            .enumerate()
+            .map(|(at, (engine, context))| {
+                let built =
+                    move |stage: &&str| lab.built(context, stage, engine, &format!("expected-{stage}"));
+                scope.spawn(move || judged(at).iter().map(built).collect())
+            })
+            .collect();
+        lab.push_shipped(engines.last().unwrap(), &cells(), &[]);
+        judges.into_iter().map(|judge| judge.join().unwrap()).collect()
+    });
     for (at, engine) in engines.iter().enumerate() {
-        let dockerfile = dockerfile(at != 0);
-        let context = lab.context(&Case {
-            dockerfile: &dockerfile,
-            context: vec![("docker", docker.clone(), 0o755), ("go-template", template.clone(), 0o755)],
-            ..Case::default()
-        });
-        for stage in judged(at) {
+        for (stage, expected) in judged(at).iter().zip(&expected[at]) {
             let tag = match stage.strip_suffix("-base") {
                 _ if *stage == "plugin" => format!("{HARNESS}-base-image"),
                 Some(runtime) => format!("{runtime}-{HARNESS}-linux-amd64"),
                 None => format!("{stage}-{SERVERLESS}-{HARNESS}-linux-amd64"),
             };
-            let expected = lab.built(&context, stage, engine, &format!("expected-{stage}"));
             let found = lab.pull(&format!("{}/serverless-plugin", lab.path), &tag);
-            assert_equal(&expected, &found, &rules(), &format!("engine {}, {tag}", engine.version));
+            assert_equal(expected, &found, &rules(), &format!("engine {}, {tag}", engine.version));
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use crate::support::compare::{Rules, assert_equal};
-use crate::support::engine::{Engine, engines};
+use crate::support::engine::engines;
 use crate::support::lab::{Case, Lab};
 
 const SAM: &str = "1.143.0";
@@ -34,33 +34,6 @@ ENTRYPOINT [\"/opt/harness/scripts/sam-plugin.sh\"]
     text
 }
 
-/// Builds the cells with railyard and pushes them below the lab's path.
-fn build(lab: &Lab, engine: &Engine) {
-    let files = crate::support::setting("RAILYARD_DEV_FILES");
-    let registry = &lab.registry.host;
-    let target = format!("{registry}/{}", lab.path);
-    let manifest = concat!(env!("CARGO_MANIFEST_DIR"), "/builds.toml");
-    let mut arguments: Vec<String> =
-        ["build", "--push", "--progress", "plain", "--file", manifest].map(str::to_owned).to_vec();
-    let vars = [
-        ("target", target),
-        ("sam", format!("{registry}/sam")),
-        ("harness", format!("{registry}/harness")),
-        ("docker_downloads", files.clone()),
-        ("harness_downloads", files.clone()),
-        ("github", files),
-    ];
-    for (name, value) in vars {
-        arguments.extend(["--var".to_owned(), format!("{name}={value}")]);
-    }
-    for runtime in RUNTIMES {
-        arguments.extend(["--only".to_owned(), format!("image=sam,sam_base={runtime}")]);
-    }
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let ended = lab.railyard(&arguments, Some(engine));
-    assert_eq!(ended.code, Some(0), "railyard: {}", ended.said);
-}
-
 #[test]
 fn the_sam_plugin_images_are_those_of_the_pipelines_dockerfile() {
     let mut lab = Lab::new("sam");
@@ -73,7 +46,8 @@ fn the_sam_plugin_images_are_those_of_the_pipelines_dockerfile() {
     let template = lab.registry.download(&format!("{files}/{template}"));
 
     let engines = engines();
-    build(&lab, engines.last().unwrap());
+    let only = RUNTIMES.map(|runtime| format!("image=sam,sam_base={runtime}"));
+    lab.push_shipped(engines.last().unwrap(), &only, &[]);
     // Files of the context have the time at which they were written.
     let times = ["/usr/local/bin/docker", "/opt/harness/client-tools"].map(str::to_owned).to_vec();
     let rules = Rules { times, ..Rules::default() };

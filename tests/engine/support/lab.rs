@@ -9,6 +9,8 @@ use super::fixture::Fixture;
 use super::flatten::flatten;
 use super::registry::Registry;
 
+const SHIPPED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/builds.toml");
+
 /// One test's place.
 pub struct Lab {
     /// The development registry.
@@ -108,6 +110,41 @@ impl Lab {
         Ended { code: output.status.code(), said }
     }
 
+    /// Arguments that point the shipped manifest at the stand-ins and at this test's repositories.
+    pub fn shipped(&self) -> Vec<String> {
+        let files = super::setting("RAILYARD_DEV_FILES");
+        let registry = &self.registry.host;
+        let mut arguments = vec!["--file".to_owned(), SHIPPED.to_owned()];
+        for var in [
+            format!("target={registry}/{}", self.path),
+            format!("sam={registry}/sam"),
+            format!("harness={registry}/harness"),
+            format!("docker_downloads={files}"),
+            format!("harness_downloads={files}"),
+            format!("github={files}"),
+        ] {
+            arguments.extend(["--var".to_owned(), var]);
+        }
+        arguments
+    }
+
+    /// Has railyard build and push cells of the shipped manifest; without their checks.
+    #[track_caller]
+    pub fn push_shipped(&self, engine: &Engine, only: &[String], vars: &[(&str, &str)]) {
+        let mut arguments =
+            ["build", "--push", "--no-checks", "--progress", "plain"].map(str::to_owned).to_vec();
+        arguments.extend(self.shipped());
+        for (name, value) in vars {
+            arguments.extend(["--var".to_owned(), format!("{name}={value}")]);
+        }
+        for only in only {
+            arguments.extend(["--only".to_owned(), only.clone()]);
+        }
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let ended = self.railyard(&arguments, Some(engine));
+        assert_eq!(ended.code, Some(0), "railyard: {}", ended.said);
+    }
+
     /// Has railyard build a case, without looking at the result.
     pub fn attempt(&self, case: &Case<'_>) -> Ended {
         let manifest = format!(
@@ -134,7 +171,12 @@ impl Lab {
 
     /// Writes the Dockerfile and its context; gives their directory.
     pub fn context(&self, case: &Case<'_>) -> PathBuf {
-        let context = self.place("context");
+        self.context_at("context", case)
+    }
+
+    /// The same, in a directory of this name.
+    pub fn context_at(&self, name: &str, case: &Case<'_>) -> PathBuf {
+        let context = self.place(name);
         for (path, content, mode) in &case.context {
             use std::os::unix::fs::PermissionsExt;
             let path = context.join(path);
