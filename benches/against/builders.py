@@ -88,9 +88,11 @@ def _end(child):
 
 class Railyard(Builder):
     name = "railyard"
+
     def __init__(self, *arguments):
         super().__init__(*arguments)
         self.state = None
+        self.without_reads = None
         self.manifest = TOP / "builds.toml"
 
     def start_over(self):
@@ -98,6 +100,12 @@ class Railyard(Builder):
             self.machine.remove(self.state)
         self.state = Path(self.machine.work, "railyard-" + uuid.uuid4().hex[:8])
         self.state.mkdir()
+        self.without_reads = _manifest_without_reads(self.state / "manifest")
+        # Here, and not after a quarter of an hour of measuring.
+        check = [self.machine.railyard, "check", "--plain", "--file", self.without_reads]
+        ended = subprocess.run(check, env=self.machine.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+        if ended.returncode:
+            raise Problem("the manifest without `reads` is wrong: %s" % (ended.stdout + ended.stderr).strip())
 
     def build(self, log, **where):
         return self._run(log, "build", "--push", "--no-checks", "--progress", "plain", **where)
@@ -128,7 +136,7 @@ class Railyard(Builder):
         ever made on the base images of the moment, as if it had been built on earlier ones."""
         twin = self.elsewhere(self.matrix, self.prefix)
         shutil.copy(self.lock, twin.lock)
-        twin.manifest = _manifest_without_reads(twin.state / "manifest")
+        twin.manifest = twin.without_reads
         return twin
 
     @property
@@ -153,11 +161,12 @@ class Railyard(Builder):
 
 def _manifest_without_reads(directory):
     """A copy of the manifest; its path."""
-    (directory / "matrices").mkdir(parents=True)
+    for part in ("matrices", "images"):
+        shutil.copytree(TOP / part, directory / part)
     shutil.copy(TOP / "builds.toml", directory)
-    for matrix in (TOP / "matrices").glob("*.toml"):
+    for matrix in (directory / "matrices").glob("*.toml"):
         text = matrix.read_text(encoding="utf-8")
-        (directory / "matrices" / matrix.name).write_text(READS.sub("", text), encoding="utf-8")
+        matrix.write_text(READS.sub("", text), encoding="utf-8")
     left = (directory / "matrices" / MATRIX_FILE.name).read_text(encoding="utf-8")
     if left == MATRIX_FILE.read_text(encoding="utf-8") or "reads =" in left:
         raise Problem("%s: `reads = [...],` cannot be taken out" % MATRIX_FILE)
