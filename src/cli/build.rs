@@ -102,7 +102,9 @@ async fn build_async(
     };
     let Knowledge { known, records, anew } = knowledge;
     let actions = Actions::decide(&plan, &known);
-    needed::demand(&project, &plan, &actions, &mirrored, shared.is_some())?;
+    let mirroring = async { Ok(needed::mirror_uses(&project, &*world.registry, &mirrored).await) };
+    let mirroring = interruptible(mirroring).await?;
+    needed::demand(&project, &plan, &actions, &mirroring, shared.is_some())?;
     let found = measured(&world.store, &matrix.project, &Wanted::of(&matrix, &plan, &actions))
         .map_err(|e| Exit::Environment(format!("error: {e}")))?;
     let durations = Durations::new(&matrix, &plan, &actions, &found);

@@ -18,6 +18,7 @@ mod manifest_good;
 mod manifest_schema;
 mod matrix_bad;
 mod matrix_rows;
+mod needed;
 mod output;
 mod plan;
 mod plan_html;
