@@ -66,8 +66,8 @@ impl ConfigApi {
         access: ApiCredential,
         settings: HttpSettings,
     ) -> Result<Self, ApiError> {
-        let refused =
-            |why: &str| ApiError::new(format!("the API's URL `{base}` {why}"), "give --url https://…");
+        let refused = |why: &str| ApiError::new(format!("the API's URL {why}"), "give --url https://…");
+        // It may hold a password, so it is not shown.
         let base = Url::parse(base).map_err(|error| refused(&format!("is no URL: {error}")))?;
         if !base.username().is_empty() || base.password().is_some() {
             return Err(ApiError::new("the API's URL holds a user or password", "leave them out of --url"));
@@ -180,5 +180,22 @@ impl ConfigApi {
         }
         open(action, status, &body)
             .map_err(|error| ApiError { message: self.access.scrub(&error.message), help: error.help })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_address_is_refused_for_does_not_show_it() {
+        let key = || ApiCredential::Key(crate::http::Secret::new("k"));
+        let new = |url| ConfigApi::new(url, "a", Infrastructure::K8, key(), HttpSettings::default());
+        for url in
+            ["http://ann:hunter22@h:port", "https://ann:hunter22@", "ann:hunter22@h", "ann.hunter22@h/x"]
+        {
+            let error = new(url).err().expect("it is refused").to_string();
+            assert!(error.contains("the API's URL is no") && !error.contains("hunter22"), "{error}");
+        }
     }
 }

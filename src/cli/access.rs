@@ -51,12 +51,17 @@ fn creation(settings: &RegistrySettings, directory: &Path) -> Option<Creation> {
     })
 }
 
-fn source(access: &RegistryAccess, directory: &Path) -> CredentialSource {
-    let text = |source: &AccessText| match source {
+/// A text of a credential; files are relative to `directory`, the manifest's.
+pub fn text(source: &AccessText, directory: &Path) -> TextSource {
+    match source {
         AccessText::Literal(text) => TextSource::Literal(text.clone()),
         AccessText::Environment(name) => TextSource::Environment(name.value.clone()),
         AccessText::File(file) => TextSource::File(directory.join(&file.value)),
-    };
+    }
+}
+
+fn source(access: &RegistryAccess, directory: &Path) -> CredentialSource {
+    let text = |source: &AccessText| text(source, directory);
     match access {
         RegistryAccess::Anonymous => CredentialSource::Anonymous,
         RegistryAccess::Password { username, password } => {

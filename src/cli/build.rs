@@ -6,7 +6,7 @@ mod planned;
 use std::hash::BuildHasher;
 use std::io::IsTerminal;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
 
@@ -20,7 +20,7 @@ use super::settings::{cpus, created, secrets};
 use super::world::{LockUse, World, complete_lock, freshness, runtime, world};
 use super::{BuildArguments, Progress, ProjectArguments, mirrors, needed, pipeline, versions};
 use crate::engine::Engine;
-use crate::event::Event;
+use crate::event::{Event, Summary};
 use crate::mirror::{MirrorImage, MirrorReport, MirrorSettings};
 use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Wanted, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
@@ -28,7 +28,7 @@ use crate::run::{
     Behaviour, Cache, Knowledge, Recorder, RunEnd, Services, Settings, Swept, Worker, dispatch, measured,
     publish_lock, sweep_leftovers,
 };
-use crate::store::{RunRow, Store, StoreError};
+use crate::store::{RunRow, Store};
 
 /// How long the engine may take to remove what a run left.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -102,7 +102,9 @@ async fn build_async(
     };
     let Knowledge { known, records, anew } = knowledge;
     let actions = Actions::decide(&plan, &known);
-    needed::demand(&project, &plan, &actions, &mirrored, shared.is_some())?;
+    let mirroring = async { Ok(needed::mirror_uses(&project, &*world.registry, &mirrored).await) };
+    let mirroring = interruptible(mirroring).await?;
+    needed::demand(&project, &plan, &actions, &mirroring, shared.is_some())?;
     let found = measured(&world.store, &matrix.project, &Wanted::of(&matrix, &plan, &actions))
         .map_err(|e| Exit::Environment(format!("error: {e}")))?;
     let durations = Durations::new(&matrix, &plan, &actions, &found);
@@ -113,6 +115,7 @@ async fn build_async(
         interruptible(pipeline::wait_for_engine(&*world.engine, patience)).await?;
     }
     let run_id = run_id();
+    let begun = Instant::now();
     let recorder = Recorder::start(
         world.store.clone(),
         RunRow {
@@ -165,6 +168,7 @@ async fn build_async(
     clear_up(&world, &worker, &end).await;
     finish_sweep(sweeping).await;
     drop(is_running);
+    let ended_well = !end.summary.interrupted;
     // From here on every part is carried out, whatever becomes of the others.
     let locked = record_outputs(&mut project, &worker, build.locked);
     if build.push {
@@ -178,10 +182,12 @@ async fn build_async(
     let delivered = interruptible(deliver(&worker, &world, &plan, outputs, &end)).await;
     let delivered = note_interrupt(&mut end, delivered);
     drop(worker);
-    if let Ok(Err(error)) = shown.join() {
-        say(&format!("note: the history of this run is not complete: {error}"));
-    }
+    // Mirroring has a display of its own.
+    let recorder = shown.join();
     let mirrored = mirror(build, &world, &mirrored, limits, &mut end).await;
+    if let Ok(recorder) = recorder {
+        finish_record(recorder, &end.summary, ended_well.then(|| begun.elapsed()));
+    }
     let handed_over = pipeline::hand_over(build, &matrix, &end.summary);
     let reported = write_reports(reports, &end.summary);
     let printed = match mirrored.is_empty() {
@@ -219,6 +225,21 @@ async fn clear_up(world: &World, worker: &Worker, end: &RunEnd) {
             "note: the engine has not removed all containers of this run\n  help: `docker ps --all --filter label={}` lists them",
             labels.join(" --filter label=")
         ));
+    }
+}
+
+/// Ends the record of a run. The steps' own end is in it; an interrupt `after` that is the end of the run.
+fn finish_record(recorder: Recorder, summary: &Summary, after: Option<Duration>) {
+    if let Some(duration) = after.filter(|_| summary.interrupted) {
+        recorder.event(&Event::RunFinished {
+            duration,
+            interrupted: true,
+            bytes_sent: summary.bytes_sent,
+            bytes_fetched: summary.bytes_fetched,
+        });
+    }
+    if let Err(error) = recorder.finish() {
+        say(&format!("note: the history of this run is not complete: {error}"));
     }
 }
 
@@ -262,7 +283,8 @@ async fn finish_sweep(mut sweeping: tokio::task::JoinHandle<()>) {
     }
 }
 
-/// Copies the mirrored images, once the cells are done; what fails is a failure of the run.
+/// Copies the mirrored images, once the cells are done; what fails is a failure of the run, and what an
+/// interrupt leaves over is said to be skipped.
 async fn mirror(
     build: &BuildArguments,
     world: &World,
@@ -271,14 +293,15 @@ async fn mirror(
     end: &mut RunEnd,
 ) -> Vec<MirrorReport> {
     let has_failed = build.fail_fast && !end.summary.failures.is_empty();
-    if images.is_empty() || end.summary.interrupted || has_failed {
-        return Vec::new();
-    }
-    let settings = MirrorSettings { transfers: limits.transfers, fail_fast: build.fail_fast };
-    let copied = super::mirror::copy(&world.registry, images, settings, build.progress);
-    let Ok(reports) = interruptible(async { Ok(copied.await) }).await else {
-        end.summary.interrupted = true;
-        return Vec::new();
+    let reports = if end.summary.interrupted || has_failed {
+        images.iter().map(MirrorReport::new).collect()
+    } else if images.is_empty() {
+        Vec::new()
+    } else {
+        let settings = MirrorSettings { transfers: limits.transfers, fail_fast: build.fail_fast };
+        let mirrored = super::mirror::copy(&world.registry, images, settings, build.progress).await;
+        end.summary.interrupted |= mirrored.interrupted;
+        mirrored.reports
     };
     end.summary.failures.extend(reports.iter().filter_map(MirrorReport::failure));
     end.environment |= reports.iter().any(|report| report.environment);
@@ -286,17 +309,18 @@ async fn mirror(
     reports
 }
 
+/// Shows and records a run as it goes on; its record is not ended with its events.
 fn show(
     mut reporter: Box<dyn Reporter>,
     recorder: Recorder,
     mut receiver: mpsc::UnboundedReceiver<Event>,
-) -> Result<(), StoreError> {
+) -> Recorder {
     while let Some(event) = receiver.blocking_recv() {
         reporter.event(&event);
         recorder.event(&event);
     }
     reporter.finish();
-    recorder.finish()
+    recorder
 }
 
 /// Shows a run on standard error.

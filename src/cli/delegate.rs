@@ -7,16 +7,15 @@ use clap::{Args, Subcommand};
 
 use super::ProjectArguments;
 use super::exit::{Exit, print, say};
+use super::harness::credential;
 use super::interrupt::interruptible;
 use super::load::{Project, load};
 use super::world::{registry, runtime};
-use crate::delegate::{
-    ApiCredential, DelegateError, Latest, Manager, Override, Rendering, Scope, Target, patch, render,
-};
+use crate::delegate::{DelegateError, Latest, Manager, Override, Rendering, Scope, Target, patch, render};
 use crate::manifest::nearest;
 use crate::matrix::Cell;
 use crate::oci::Reference;
-use crate::registry::{Credentials, HttpRegistry, Registry, RegistryOptions, Secret};
+use crate::registry::{Credentials, HttpRegistry, Registry, RegistryOptions};
 
 /// Commands about delegates.
 #[derive(Debug, Subcommand)]
@@ -277,20 +276,6 @@ fn version(tag: &str) -> Option<[u32; 3]> {
     Some([number()?, number()?, number()?])
 }
 
-/// From the environment alone: what is an argument can be seen by everybody on the machine.
-fn credential() -> Result<Option<ApiCredential>, Exit> {
-    let value = |name: &str| {
-        let value = std::env::var(name).ok().map(|value| value.trim().to_owned());
-        value.filter(|value| !value.is_empty()).map(Secret::new)
-    };
-    match (value("HARNESS_API_KEY"), value("HARNESS_TOKEN")) {
-        (Some(_), Some(_)) => Err(Exit::Usage(
-            "error: HARNESS_API_KEY and HARNESS_TOKEN are both set\n  help: unset one of them".into(),
-        )),
-        (key, token) => Ok(key.map(ApiCredential::Key).or_else(|| token.map(ApiCredential::Bearer))),
-    }
-}
-
 /// An image by its digest, and as it was named.
 fn resolved(arguments: &ProjectArguments, text: &str) -> Result<(Reference, Reference), Exit> {
     let reference = text.contains('/').then(|| text.parse::<Reference>());
@@ -348,11 +333,20 @@ fn resolved(arguments: &ProjectArguments, text: &str) -> Result<(Reference, Refe
 /// A reference of a cell, by its name (the first one then), or as one of its tags.
 ///
 /// # Errors
-/// A tag that several cells have: which one is meant nobody can tell.
+/// A tag that several cells have, and a cell that has none that stays: which image is meant nobody can tell.
 fn cell(project: &Project, text: &str) -> Result<Option<Reference>, Exit> {
     let cells = &project.matrix.cells;
     if let Some(named) = cells.iter().find(|cell| cell.name == text) {
-        return Ok(named.references.first().cloned());
+        let why = match named.stamped.first() {
+            Some(stamped) => {
+                format!("its tags have the time of a run; give a whole reference, like `{}`", stamped.shown())
+            }
+            None => "it has no tag; give a whole reference".to_owned(),
+        };
+        let untold = || {
+            Exit::Usage(format!("error: which image of the cell `{text}` is meant is open\n  help: {why}"))
+        };
+        return named.references.first().cloned().map(Some).ok_or_else(untold);
     }
     let tagged: Vec<(&Cell, &Reference)> = cells
         .iter()

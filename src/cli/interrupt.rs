@@ -110,12 +110,18 @@ fn pressed() -> watch::Receiver<u32> {
 /// # Errors
 /// Those of the work; [`Exit::Interrupted`].
 pub async fn interruptible<T>(work: impl Future<Output = Result<T, Exit>>) -> Result<T, Exit> {
-    let mut pressed = pressed();
     tokio::select! {
         biased;
         result = work => result,
-        _ = pressed.wait_for(|count| *count > 0) => Err(Exit::Interrupted),
+        () = interrupted() => Err(Exit::Interrupted),
     }
+}
+
+/// Waits for an interrupt; one that came before counts.
+pub async fn interrupted() {
+    let mut pressed = pressed();
+    // The sender is never dropped.
+    let _ = pressed.wait_for(|count| *count > 0).await;
 }
 
 /// Whether the user does not want to wait any more.

@@ -1,7 +1,7 @@
 //! `builds.lock` as a file: read, and changed by one process at a time.
 
 use std::fs::{File, TryLockError};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::exit::Exit;
@@ -13,6 +13,8 @@ use crate::manifest::Sources;
 const PATIENCE: Duration = Duration::from_secs(20);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(20);
+/// As many links as Linux follows.
+const LINKS: usize = 40;
 
 /// Reads the lock; an empty one where there is none.
 ///
@@ -41,7 +43,8 @@ pub fn read_lock(path: &Path, plain: bool) -> Result<Lock, Exit> {
 /// # Errors
 /// When it cannot be read, used or written, or another process keeps it.
 pub fn change_lock(path: &Path, change: impl FnOnce(&mut Lock)) -> Result<Lock, Exit> {
-    let directory = match path.parent() {
+    let file = behind_links(path);
+    let directory = match file.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
@@ -53,11 +56,22 @@ pub fn change_lock(path: &Path, change: impl FnOnce(&mut Lock)) -> Result<Lock, 
         return Ok(before);
     }
     let text = lock.render();
-    write(directory, path, &text).map_err(|e| {
+    write(directory, &file, &text).map_err(|e| {
         Exit::Environment(format!("error: failed to write the lock `{}`: {e}", path.display()))
     })?;
     // What was written knows the places of its entries.
     Ok(Lock::parse(&path.display().to_string(), &text).unwrap_or(lock))
+}
+
+/// The file that a path means: a link to it stays one, also where the file is not there yet, and whoever comes
+/// by the file's own path meets the same directory.
+fn behind_links(path: &Path) -> PathBuf {
+    let mut file = path.to_owned();
+    for _ in 0..LINKS {
+        let Ok(target) = std::fs::read_link(&file) else { break };
+        file = file.parent().map_or(target.clone(), |parent| parent.join(&target));
+    }
+    file
 }
 
 fn write(directory: &Path, path: &Path, text: &str) -> std::io::Result<()> {
@@ -120,6 +134,38 @@ mod tests {
         assert_eq!(read_lock(&path, true).unwrap().downloads.len(), 64);
         let left: Vec<_> = std::fs::read_dir(directory.path()).unwrap().collect();
         assert_eq!(left.len(), 1, "nothing lies beside the lock");
+    }
+
+    #[test]
+    fn a_link_stays_one_and_its_file_is_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let (shared, own) = (directory.path().join("shared"), directory.path().join("own"));
+        std::fs::create_dir_all(&shared).unwrap();
+        std::fs::create_dir_all(&own).unwrap();
+        let path = own.join("builds.lock");
+        std::os::unix::fs::symlink("../shared/first", &path).unwrap();
+        std::os::unix::fs::symlink(shared.join("second"), shared.join("first")).unwrap();
+        let entry = LockedDownload { sha256: Digest::of(b"x"), size: 1 };
+        // At first the file is not there.
+        for url in ["https://x.invalid/a", "https://x.invalid/b"] {
+            let added = change_lock(&path, |lock| {
+                lock.downloads.insert(url.to_owned(), entry.clone());
+            });
+            assert!(added.is_ok_and(|lock| lock.downloads.contains_key(url)));
+            assert!(path.is_symlink() && shared.join("first").is_symlink());
+        }
+        assert_eq!(read_lock(&shared.join("second"), true).unwrap().downloads.len(), 2);
+        // Who has the file's own directory has the lock.
+        let held = hold(&shared, &path).unwrap();
+        assert!(held.is_some());
+        let changed = std::thread::scope(|scope| {
+            let change = scope.spawn(|| change_lock(&path, |lock| lock.downloads.clear()).map(drop));
+            std::thread::sleep(Duration::from_millis(300));
+            assert!(!change.is_finished());
+            drop(held);
+            change.join().unwrap()
+        });
+        changed.unwrap();
     }
 
     #[test]

@@ -9,15 +9,15 @@ use tokio::sync::mpsc;
 
 use super::ci_images::{ApiArguments, facts};
 use super::exit::{Exit, first_of, print, say};
-use super::interrupt::interruptible;
+use super::interrupt::{interrupted, interruptible};
 use super::load::{Loaded, open};
 use super::world::{LockUse, registry, runtime};
 use super::{DocumentFormat, Progress, ProjectArguments, mirrors};
 use crate::ci_images::{Facts, HttpSettings, fetch_catalog};
 use crate::manifest::{Manifest, Sources, parse};
 use crate::mirror::{
-    Listed, MirrorImage, MirrorOutcome, MirrorReport, MirrorSettings, MirrorTotals, planned, read_list,
-    releases,
+    Listed, MirrorImage, MirrorOutcome, MirrorReport, MirrorSettings, MirrorTotals, Mirrored, planned,
+    read_list, releases,
 };
 use crate::registry::Registry;
 use crate::report;
@@ -88,7 +88,7 @@ pub fn mirror(arguments: &ProjectArguments, options: &MirrorArguments) -> Result
     let loaded = arguments.file.exists().then(|| open(arguments)).transpose()?;
     let facts = facts(&options.api)?;
     let runtime = runtime()?;
-    let result = runtime.block_on(interruptible(mirror_async(arguments, options, loaded, &facts)));
+    let result = runtime.block_on(mirror_async(arguments, options, loaded, &facts));
     if matches!(result, Err(Exit::Interrupted)) {
         say("interrupted: what was sent stays; run again to go on");
     }
@@ -109,35 +109,49 @@ async fn mirror_async(
         || !options.list.is_empty()
         || options.catalog.is_some()
         || options.ci_images.is_some();
-    let mut images = if is_listed {
-        listed(options, facts, &*registry).await?
-    } else {
-        of_manifest(arguments, options, loaded, &registry).await?
+    let images = async {
+        if is_listed {
+            listed(options, facts, &*registry).await
+        } else {
+            of_manifest(arguments, options, loaded, &registry).await
+        }
     };
+    let mut images = interruptible(images).await?;
     for image in &mut images {
         image.referrers |= options.referrers;
     }
-    let mut reports = if options.dry_run {
-        planned(&*registry, &images).await
+    let Mirrored { mut reports, interrupted } = if options.dry_run {
+        let reports = interruptible(async { Ok(planned(&*registry, &images).await) }).await?;
+        Mirrored { reports, interrupted: false }
     } else {
         let settings = MirrorSettings { transfers, fail_fast: options.fail_fast };
         copy(&registry, &images, settings, options.progress).await
     };
-    support(&*registry, &images, &mut reports, facts).await;
+    let judged = match interrupted {
+        true => Err(Exit::Interrupted),
+        false => {
+            let judging = async {
+                support(&*registry, &images, &mut reports, facts).await;
+                Ok(())
+            };
+            interruptible(judging).await
+        }
+    };
+    // What was copied is told also of a run that was interrupted.
     let printed = match options.format {
         DocumentFormat::Table => print(&report::mirrored(&reports)),
         DocumentFormat::Json => print(&report::mirrored_json(&reports)),
     };
-    first_of([conclude(&reports), printed])
+    first_of([judged, conclude(&reports), printed])
 }
 
-/// Copies, with progress on standard error.
+/// Copies until the end or an interrupt, with progress on standard error.
 pub async fn copy(
     registry: &Arc<dyn Registry>,
     images: &[MirrorImage],
     settings: MirrorSettings,
     progress: Progress,
-) -> Vec<MirrorReport> {
+) -> Mirrored {
     let (sender, mut receiver) = mpsc::unbounded_channel();
     let mut reporter = super::build::reporter(progress);
     let shown = std::thread::spawn(move || {
@@ -146,10 +160,10 @@ pub async fn copy(
         }
         reporter.finish();
     });
-    let reports = crate::mirror::mirror(registry.clone(), images, settings, sender).await;
+    let mirrored = crate::mirror::mirror(registry.clone(), images, settings, sender, interrupted()).await;
     // The sender has gone with the run.
     let _ = shown.join();
-    reports
+    mirrored
 }
 
 /// The exit code that reports stand for.

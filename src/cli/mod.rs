@@ -6,6 +6,7 @@ mod ci_images;
 mod delegate;
 mod exit;
 mod export;
+mod harness;
 mod history;
 mod import;
 mod init;

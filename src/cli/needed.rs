@@ -2,7 +2,6 @@
 //! manifest names. Looked at before anything starts, all at once.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use super::access;
 use super::exit::Exit;
@@ -14,6 +13,7 @@ use crate::oci::RepositoryName;
 use crate::plan::{
     Action, Actions, NeededSecret, Plan, StepId, StepKind, UsedSource, cells_behind, needed_secrets,
 };
+use crate::registry::{Registry, Variables};
 
 /// What the environment lacks, each at its place in the manifest.
 ///
@@ -23,7 +23,7 @@ pub fn demand(
     project: &Project,
     plan: &Plan,
     actions: &Actions,
-    mirrored: &[MirrorImage],
+    mirrored: &[Use],
     uses_cache: bool,
 ) -> Result<(), Exit> {
     let mut found = Diagnostics::default();
@@ -83,22 +83,47 @@ fn cells(project: &Project, cells: &[CellId]) -> String {
     named(cells.iter().map(|cell| project.matrix.cells[cell.0].name.as_str()))
 }
 
-/// Repositories that the run will talk to, by whether it writes there, with the steps that do.
-type Reached = BTreeMap<(RepositoryName, bool), Vec<StepId>>;
+/// A repository, and whether it is written to: what an account is chosen by.
+pub type Use = (RepositoryName, bool);
 
-fn reached(
-    project: &Project,
-    plan: &Plan,
-    actions: &Actions,
-    mirrored: &[MirrorImage],
-    uses_cache: bool,
-) -> Reached {
+/// Repositories that the run will talk to, with the steps that do.
+type Reached = BTreeMap<Use, Vec<StepId>>;
+
+/// What mirroring will talk to: every target, and the sources of what has to be copied. Only where a source's
+/// credential is missing is its target asked.
+pub async fn mirror_uses(project: &Project, registry: &dyn Registry, images: &[MirrorImage]) -> Vec<Use> {
+    let mut uses = Vec::new();
+    for image in images {
+        let (source, target) = (&image.source.name, &image.target.name);
+        uses.extend([(target.clone(), false), (target.clone(), true)]);
+        if !readable(project, source) && is_copied(registry, image).await {
+            uses.push((source.clone(), false));
+        }
+    }
+    uses
+}
+
+/// Whether an image will be read at its source, as far as that can be told.
+async fn is_copied(registry: &dyn Registry, image: &MirrorImage) -> bool {
+    match (image.digest(), image.referrers) {
+        (Some(wanted), false) => {
+            let found = registry.head(&image.target).await;
+            !found.is_ok_and(|found| found.is_some_and(|found| found.digest == wanted))
+        }
+        _ => true,
+    }
+}
+
+fn reached(project: &Project, plan: &Plan, actions: &Actions, mirrored: &[Use], uses_cache: bool) -> Reached {
     let mut reached = Reached::new();
     for (id, step) in plan.steps().filter(|(id, _)| actions.of(*id) == Action::Run) {
         match &step.kind {
+            // Both begin with a look at what is there, which is a read.
             StepKind::Push(cell) | StepKind::Tag(cell) => {
                 for repository in project.matrix.cells[cell.0].repositories() {
-                    reached.entry((repository, true)).or_default().push(id);
+                    for writes in [false, true] {
+                        reached.entry((repository.clone(), writes)).or_default().push(id);
+                    }
                 }
             }
             StepKind::Resolve(UsedSource::Reference(source))
@@ -108,8 +133,8 @@ fn reached(
             _ => {}
         }
     }
-    for image in mirrored {
-        reached.entry((image.target.name.clone(), true)).or_default();
+    for mirrored in mirrored {
+        reached.entry(mirrored.clone()).or_default();
     }
     if let Some(cache) = project.matrix.cache.clone().filter(|_| uses_cache) {
         // What cannot be written there is a notice, not a failure.
@@ -126,23 +151,21 @@ fn missing_credentials(
     reached: &Reached,
 ) -> Vec<Diagnostic> {
     let rules = access::rules(&project.manifest, &project.directory);
-    let mut users: BTreeMap<(String, bool), Vec<StepId>> = BTreeMap::new();
+    let mut users: BTreeMap<Account, Vec<StepId>> = BTreeMap::new();
     for ((repository, writes), steps) in reached {
         if let Some(account) = rules.decides(&repository.registry, &repository.repository, *writes) {
             users.entry(account).or_default().extend(steps);
         }
     }
     let mut found = Vec::new();
-    for ((prefix, pull), steps) in &users {
-        let settings = &project.manifest.registries[prefix];
-        let access = if *pull { &settings.pull } else { &settings.credentials };
-        for (what, text) in access.iter().flat_map(texts) {
-            let Some((at, why, help)) = missing(text, &project.directory) else { continue };
+    for (account, steps) in &users {
+        for missing in missing(project, account) {
             let label = match cells(project, &cells_behind(plan, actions, steps)) {
                 cells if cells.is_empty() => "for the cache or mirrored images".to_owned(),
                 cells => format!("for {cells}"),
             };
-            let message = format!("the {what} for `{prefix}`: {why}");
+            let Missing { what, at, why, help } = missing;
+            let message = format!("the {what} for `{}`: {why}", account.0);
             found.push(Diagnostic::new("unset", at, message).label(label).help(help));
         }
     }
@@ -152,12 +175,37 @@ fn missing_credentials(
 /// Whether the credential that a repository is read with can be had.
 pub fn readable(project: &Project, repository: &RepositoryName) -> bool {
     let rules = access::rules(&project.manifest, &project.directory);
-    let Some((prefix, pull)) = rules.decides(&repository.registry, &repository.repository, false) else {
-        return true;
+    let account = rules.decides(&repository.registry, &repository.repository, false);
+    account.is_none_or(|account| missing(project, &account).is_empty())
+}
+
+/// A prefix of `[registries]`, and whether its `pull` is meant.
+type Account = (String, bool);
+
+/// A text of a credential that cannot be had.
+struct Missing {
+    what: &'static str,
+    at: Location,
+    why: String,
+    help: String,
+}
+
+fn missing(project: &Project, (prefix, pull): &Account) -> Vec<Missing> {
+    let settings = &project.manifest.registries[prefix];
+    let access = if *pull { &settings.pull } else { &settings.credentials };
+    let missing = |(what, asked): (&'static str, &AccessText)| {
+        let (at, remedy) = match asked {
+            AccessText::Literal(_) => return None,
+            AccessText::Environment(name) => (name.at, format!("set `{}`", name.value)),
+            AccessText::File(file) => {
+                let path = project.directory.join(&file.value);
+                (file.at, format!("write it to `{}`", path.display()))
+            }
+        };
+        let why = access::text(asked, &project.directory).missing(&Variables::default())?;
+        Some(Missing { what, at, why, help: format!("{remedy}, or log in otherwise") })
     };
-    let settings = &project.manifest.registries[&prefix];
-    let access = if pull { &settings.pull } else { &settings.credentials };
-    access.iter().flat_map(texts).all(|(_, text)| missing(text, &project.directory).is_none())
+    access.iter().flat_map(texts).filter_map(missing).collect()
 }
 
 /// The texts of a credential that come from outside.
@@ -175,23 +223,47 @@ fn texts(access: &RegistryAccess) -> Vec<(&'static str, &AccessText)> {
     }
 }
 
-/// Where a text is asked for, why it cannot be had, and what to do.
-fn missing(text: &AccessText, directory: &Path) -> Option<(Location, String, String)> {
-    match text {
-        AccessText::Literal(_) => None,
-        AccessText::Environment(name) => {
-            let is_set = std::env::var(&name.value).is_ok_and(|value| !value.trim().is_empty());
-            let why = format!("the environment variable `{}` is not set", name.value);
-            (!is_set).then(|| (name.at, why, format!("set `{}`, or log in otherwise", name.value)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::ProjectArguments;
+    use crate::cli::load::load;
+    use crate::oci::ImageConfig;
+    use crate::registry::FakeRegistry;
+
+    #[tokio::test]
+    async fn sources_are_read_where_something_is_copied() {
+        let fake = FakeRegistry::new();
+        let image = |name: &str| {
+            let source: RepositoryName = format!("a.example/up/{name}").parse().unwrap();
+            let made = fake.insert_image(&source.tag("1"), ImageConfig::default(), &[]);
+            let image =
+                MirrorImage::new(&format!("up/{name}@{}", made.digest), Some("a.example"), "b.example");
+            image.unwrap()
+        };
+        let images = [image("new"), image("there"), MirrorImage { referrers: true, ..image("signed") }];
+        for image in &images[1..] {
+            fake.insert_image(&image.target, ImageConfig::default(), &[]);
         }
-        AccessText::File(file) => {
-            let path = directory.join(&file.value);
-            let why = match std::fs::read_to_string(&path) {
-                Ok(text) if !text.trim().is_empty() => return None,
-                Ok(_) => format!("the file `{}` is empty", path.display()),
-                Err(error) => format!("failed to read `{}`: {error}", path.display()),
-            };
-            Some((file.at, why, format!("write it to `{}`, or log in otherwise", path.display())))
-        }
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("builds.toml");
+        let manifest = |registries: &str| {
+            let text = format!("schema = 1\n[project]\nname = \"p\"\n{registries}");
+            std::fs::write(&file, text).unwrap();
+            let (vars, only) = (Vec::new(), Vec::new());
+            let (vars_file, repository, lock, store) = (None, None, None, None);
+            load(&ProjectArguments { file: file.clone(), vars, vars_file, repository, lock, store, only })
+                .unwrap()
+        };
+        let read = async |project: Project| {
+            let uses = mirror_uses(&project, &fake, &images).await;
+            let sources = uses.into_iter().filter(|(name, _)| name.registry == "a.example");
+            sources.map(|(name, writes)| (name.to_string(), writes)).collect::<Vec<_>>()
+        };
+        assert_eq!(read(manifest("")).await, []);
+        let unset =
+            "[registries.\"a.example\"]\npull = { identity_token = { env = \"RAILYARD_TEST_UNSET\" } }\n";
+        let wanted = ["a.example/up/new", "a.example/up/signed"].map(|name| (name.to_owned(), false));
+        assert_eq!(read(manifest(unset)).await, wanted);
     }
 }

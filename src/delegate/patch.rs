@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::DelegateError;
 use super::render::quoted;
 use super::secrets::{RealSecret, real, without};
-use super::yaml::{Edits, Node, parse, properties};
+use super::yaml::{Edits, Node, parse};
 use crate::oci::Reference;
 
 /// The variable by which a delegate does not fetch tools itself.
@@ -263,13 +263,14 @@ fn concealed(text: &str, secrets: &[RealSecret]) -> Result<String, DelegateError
     // Their places have moved with the changes.
     let documents = parse(text)?;
     let mut edits = Edits::new(text);
-    // Several aliases of one anchor are one place.
-    let placed = documents.iter().flat_map(flat).flat_map(real).map(|secret| (secret.place.start, secret));
-    for secret in placed.collect::<BTreeMap<usize, RealSecret>>().into_values() {
+    // Several aliases of one anchor are one place, which is called by the first.
+    let mut placed: BTreeMap<usize, RealSecret> = BTreeMap::new();
+    for secret in documents.iter().flat_map(flat).flat_map(real) {
+        placed.entry(secret.place.start).or_insert(secret);
+    }
+    for secret in placed.into_values() {
         let quotes = if secret.block { "" } else { "\"" };
-        // An alias needs the anchor.
-        let anchor = if secret.block { "" } else { properties(&text[secret.place.clone()]) };
-        edits.put(secret.place, format!("{anchor}{quotes}{}{quotes}", secret.placeholder));
+        edits.put(secret.place, format!("{quotes}{}{quotes}", secret.placeholder));
     }
     let text = without(&edits.apply(), secrets);
     let left = parse(&text)?.iter().flat_map(flat).flat_map(real).next();
@@ -279,5 +280,34 @@ fn concealed(text: &str, secrets: &[RealSecret]) -> Result<String, DelegateError
             format!("{} cannot be taken out of it", secret.subject),
             "write a placeholder there, or patch the file itself with --in-place",
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_with_anchors_and_tags_go_as_a_whole_and_the_anchors_stay() {
+        let image: Reference =
+            format!("localhost:5000/d@sha256:{}", "1".repeat(64)).parse().expect("a reference");
+        let target = Target { image: &image, name: None, container: "delegate", keep_secrets: false };
+        for (written, wanted) in [
+            ("&tok \"abc #def123\"", "&tok \"YOUR_A_TOKEN\""),
+            ("!!str &tok 'abc #def123' # kept", "!!str &tok \"YOUR_A_TOKEN\" # kept"),
+            ("&tok |\n            abc #def123\n            def123", "&tok |\n            YOUR_A_TOKEN"),
+            ("&tok >- # kept\n            abc #def123", "&tok >- # kept\n            YOUR_A_TOKEN"),
+        ] {
+            let text = |value: &str| {
+                format!(
+                    "kind: Deployment\nmetadata: {{name: d}}\nspec:\n  template:\n    spec:\n      containers:\n      \
+                     - name: delegate\n        image: {image}\n        env:\n        \
+                     - {{name: CLIENT_TOOLS_DOWNLOAD_DISABLED, value: \"true\"}}\n        - name: A_TOKEN\n          \
+                     value: {value}\n        - name: B_TOKEN\n          value: *tok\n"
+                )
+            };
+            let patched = patch(&text(written), &target).unwrap_or_else(|e| panic!("{written}: {e}"));
+            assert_eq!(patched.text, text(wanted));
+        }
     }
 }

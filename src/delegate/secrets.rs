@@ -13,7 +13,7 @@ pub(super) struct RealSecret {
     pub value: String,
     /// What is written in its place.
     pub placeholder: String,
-    /// Where it stands, in bytes.
+    /// Where it stands, in bytes, without its anchor: an alias needs that.
     pub place: std::ops::Range<usize>,
     /// Whether it is the lines of a block, where quotes would be part of the text.
     pub block: bool,
@@ -48,7 +48,7 @@ pub(super) fn real(object: &Node) -> Vec<RealSecret> {
 
 fn judge(key: &str, value: &Node, subject: &str) -> Option<RealSecret> {
     let (text, place, block) = match value {
-        Node::Scalar { text: Some(text), place, block } => (text, place, block),
+        Node::Scalar { text: Some(text), place, content, block } => (text, *content..place.end, block),
         // The value stands where its anchor is.
         Node::Alias { scalar: Some(scalar), .. } => return judge(key, scalar, subject),
         _ => return None,
@@ -64,7 +64,7 @@ fn judge(key: &str, value: &Node, subject: &str) -> Option<RealSecret> {
         subject: subject.to_owned(),
         value: text.clone(),
         placeholder: format!("YOUR_{words}"),
-        place: place.clone(),
+        place,
         block: *block,
     })
 }

@@ -17,9 +17,11 @@ pub(super) enum Node {
     Scalar {
         /// As it is meant, without quotes; `None` where nothing is written.
         text: Option<String>,
-        /// Where it stands; empty where nothing is written.
+        /// Where it stands, with its anchor and tag; empty where nothing is written.
         place: Range<usize>,
-        /// Whether it is a block (`|`, `>`); its place is then that of its lines alone.
+        /// Where its text begins: behind anchor and tag, and of a block (`|`, `>`) at its first line.
+        content: usize,
+        /// Whether it is a block.
         block: bool,
     },
     /// A table, in order.
@@ -112,11 +114,16 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, DelegateError> {
             DelegateError::new(format!("line {line}: no YAML: {error}"), "correct it, or give another file")
         })?;
         let node = match event {
-            Event::Scalar(value, style, anchor, _) => {
+            Event::Scalar(value, style, anchor, tag) => {
                 let block = matches!(style, ScalarStyle::Literal | ScalarStyle::Folded);
-                let place = exact(text, place(&span), block);
-                let scalar =
-                    Node::Scalar { text: (!place.is_empty()).then(|| value.into_owned()), place, block };
+                let place = place(&span);
+                let content = match anchor != 0 || tag.is_some() {
+                    true => place.start + before(&text[place.clone()], block),
+                    false => place.start,
+                };
+                let place = place.start..end(text, content..place.end, block);
+                let value = (!place.is_empty()).then(|| value.into_owned());
+                let scalar = Node::Scalar { text: value, place, content, block };
                 // 0 is none.
                 if anchor != 0 {
                     anchors.insert(anchor, scalar.clone());
@@ -153,18 +160,24 @@ pub(super) fn parse(text: &str) -> Result<Vec<Node>, DelegateError> {
     Ok(documents)
 }
 
-/// The anchor and the tag with which a scalar is written, with the blanks behind them.
-pub(super) fn properties(written: &str) -> &str {
+/// How much of a scalar is its anchor and tag, with the blanks and comments behind them; of a block the line
+/// of its `|` too. Without anchor and tag a scalar's place begins with its text.
+fn before(written: &str, block: bool) -> usize {
     let mut rest = written;
-    while rest.starts_with(['&', '!']) {
-        rest = rest.find(char::is_whitespace).map_or("", |end| rest[end..].trim_start());
+    while rest.starts_with(['&', '!', '#']) {
+        let is_end =
+            |c: char| if rest.starts_with('#') { matches!(c, '\n' | '\r') } else { c.is_whitespace() };
+        rest = rest.find(is_end).map_or("", |end| rest[end..].trim_start());
     }
-    &written[..written.len() - rest.len()]
+    if block {
+        rest = rest.find(['\n', '\r']).map_or("", |end| rest[end..].trim_start());
+    }
+    written.len() - rest.len()
 }
 
-/// The place of a scalar alone: what the parser gives may hold the blanks and the comment behind it.
-fn exact(text: &str, place: Range<usize>, block: bool) -> Range<usize> {
-    let written = &text[place.clone()];
+/// The end of a scalar alone: what the parser gives may hold the blanks and the comment behind it.
+fn end(text: &str, content: Range<usize>, block: bool) -> usize {
+    let written = &text[content.clone()];
     let end = match written.chars().next() {
         _ if block => Some(written.trim_end().len()),
         Some('"') => {
@@ -194,7 +207,7 @@ fn exact(text: &str, place: Range<usize>, block: bool) -> Range<usize> {
             Some(written[..comment].trim_end().len())
         }
     };
-    place.start..place.start + end.unwrap_or(written.len())
+    content.start + end.unwrap_or(written.len())
 }
 
 /// Changes of one text, in any order; they do not overlap.
@@ -255,7 +268,8 @@ impl<'t> Edits<'t> {
 
     /// Whether a scalar stands in quotes.
     pub(super) fn is_quoted(&self, scalar: &Node) -> bool {
-        self.text[scalar.start()..].starts_with(['"', '\''])
+        let Node::Scalar { content, .. } = scalar else { return false };
+        self.text[*content..].starts_with(['"', '\''])
     }
 
     /// Puts an item into an empty list in brackets that begins at a place.
@@ -380,6 +394,18 @@ mod tests {
                 assert_eq!(&text[place.clone()], scalar);
             }
         }
+        let content = |written: &str| {
+            let text = format!("a: {written}\nb: x\n");
+            let document = &parse(&text).unwrap()[0];
+            let Some(Node::Scalar { place, content, .. }) = document.get("a") else { panic!("{text}") };
+            text[*content..place.end].to_owned()
+        };
+        assert_eq!(content("&tok \"abc #def\" # comment"), "\"abc #def\"");
+        assert_eq!(content("!!str &tok 'a b' # comment"), "'a b'");
+        assert_eq!(content("&tok # \"\n  \"a b\""), "\"a b\"");
+        assert_eq!(content("&tok plain # comment"), "plain");
+        assert_eq!(content("&tok |- # comment\n\n    &one\n    two\n"), "&one\n    two");
+        assert_eq!(content("|\n  &one\n  two\n").len(), "&one\n  two".len());
         let item = &documents[0].get("list").unwrap().items()[0];
         assert_eq!((place(item.get("name").unwrap()), item.get("b").unwrap().text()), ("é".into(), None));
         assert!(matches!(documents[1].get("second"), Some(Node::Scalar { block: true, .. })));

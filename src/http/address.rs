@@ -22,7 +22,9 @@ pub(crate) fn authority(url: &Url) -> String {
 
 /// A URL without user, password, query and fragment, for messages.
 pub(crate) fn shown(url: &str) -> String {
-    let Ok(mut parsed) = Url::parse(url) else { return "a malformed URL".into() };
+    // Of `ann:word@host` the scheme would be `ann`.
+    let parsed = Url::parse(url).ok().filter(|url| !url.cannot_be_a_base());
+    let Some(mut parsed) = parsed else { return "a malformed URL".into() };
     let _ = parsed.set_username("");
     let _ = parsed.set_password(None);
     parsed.set_fragment(None);
@@ -66,6 +68,7 @@ mod tests {
         assert_eq!(shown("https://ann:word@x.example/a/b?token=t#part"), "https://x.example/a/b?…");
         assert_eq!(shown("http://127.0.0.1:1/a"), "http://127.0.0.1:1/a");
         assert_eq!(shown("//ann:word@x.example/a"), "a malformed URL");
+        assert_eq!(shown("ann:word@x.example/a"), "a malformed URL");
     }
 
     #[test]

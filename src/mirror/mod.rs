@@ -20,6 +20,6 @@ pub use error::MirrorError;
 pub use image::{MirrorImage, clashes};
 pub use list::{Listed, read_catalog, read_list};
 pub use report::{MirrorOutcome, MirrorReport, MirrorTotals};
-pub use run::{MirrorSettings, mirror, planned};
+pub use run::{MirrorSettings, Mirrored, mirror, planned};
 pub use support::{Release, Support, SupportState, SupportWindow, releases};
 pub use survey::{Moved, Surveyed, survey};

@@ -19,7 +19,7 @@ pub enum MirrorOutcome {
     Current,
     /// It could not be copied; its tag is where it was.
     Failed,
-    /// It was not looked at, after an earlier failure.
+    /// It was not looked at after an earlier failure, or not finished before an interrupt.
     Skipped,
 }
 

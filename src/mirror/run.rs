@@ -40,13 +40,15 @@ pub async fn planned(registry: &dyn Registry, images: &[MirrorImage]) -> Vec<Mir
 }
 
 /// Copies every image that differs, and reports in order. One that fails stops no other, unless the
-/// settings say so. Events are those of a run, with a step an image.
+/// settings say so; when `stop` is ready, what has not been finished is given up and said to be skipped.
+/// Events are those of a run, with a step an image.
 pub async fn mirror(
     registry: Arc<dyn Registry>,
     images: &[MirrorImage],
     settings: MirrorSettings,
     events: UnboundedSender<Event>,
-) -> Vec<MirrorReport> {
+    stop: impl Future<Output = ()>,
+) -> Mirrored {
     let run = Run {
         copier: Copier::new(registry, settings.transfers),
         fail_fast: settings.fail_fast,
@@ -55,20 +57,40 @@ pub async fn mirror(
         begun: Instant::now(),
     };
     run.send(Event::RunStarted { cells: 0, steps: images.len(), reused: 0 });
-    let run = &run;
-    let copies = images.iter().enumerate().map(|(at, image)| async move { (at, run.image(at, image).await) });
-    let mut reports: Vec<(usize, MirrorReport)> =
-        stream::iter(copies).buffer_unordered(IMAGES).collect().await;
-    reports.sort_by_key(|(at, _)| *at);
-    let reports: Vec<MirrorReport> = reports.into_iter().map(|(_, report)| report).collect();
+    let mut reports: Vec<MirrorReport> = images.iter().map(MirrorReport::new).collect();
+    let copies = images.iter().enumerate().map(|(at, image)| {
+        let run = &run;
+        async move { (at, run.image(at, image).await) }
+    });
+    let mut copies = stream::iter(copies).buffer_unordered(IMAGES);
+    let mut stop = std::pin::pin!(stop);
+    let interrupted = loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => break true,
+            next = copies.next() => match next {
+                Some((at, report)) => reports[at] = report,
+                None => break false,
+            },
+        }
+    };
     let bytes = MirrorTotals::of(&reports).bytes;
     run.send(Event::RunFinished {
         duration: run.begun.elapsed(),
-        interrupted: false,
+        interrupted,
         bytes_sent: bytes,
         bytes_fetched: bytes,
     });
-    reports
+    Mirrored { reports, interrupted }
+}
+
+/// What became of a list.
+#[derive(Debug)]
+pub struct Mirrored {
+    /// Every image, in order.
+    pub reports: Vec<MirrorReport>,
+    /// Whether it was stopped before all were finished.
+    pub interrupted: bool,
 }
 
 struct Run {
@@ -187,7 +209,8 @@ mod tests {
     async fn run(fake: &Arc<FakeRegistry>, image: &MirrorImage) -> MirrorReport {
         let settings = MirrorSettings { transfers: 2, fail_fast: false };
         let (events, _receiver) = mpsc::unbounded_channel();
-        mirror(fake.clone(), std::slice::from_ref(image), settings, events).await.remove(0)
+        let never = std::future::pending();
+        mirror(fake.clone(), std::slice::from_ref(image), settings, events, never).await.reports.remove(0)
     }
 
     #[tokio::test]
@@ -206,6 +229,28 @@ mod tests {
         fake.clear_requests();
         assert_eq!(run(&fake, &image).await.outcome, MirrorOutcome::Current);
         assert_eq!(fake.requests().len(), 2, "one HEAD at each end");
+    }
+
+    #[tokio::test]
+    async fn what_is_finished_when_it_is_stopped_is_told() {
+        let fake = Arc::new(FakeRegistry::new());
+        source(&fake);
+        let images =
+            ["b.example", "c.example"].map(|to| MirrorImage::new("app:1", Some("a.example/up"), to).unwrap());
+        let settings = MirrorSettings { transfers: 2, fail_fast: false };
+        let (events, mut receiver) = mpsc::unbounded_channel();
+        let stop = async {
+            while let Some(event) = receiver.recv().await {
+                if matches!(event, Event::StepFinished { .. }) {
+                    break;
+                }
+            }
+        };
+        let mirrored = mirror(fake.clone(), &images, settings, events, stop).await;
+        let outcomes: Vec<MirrorOutcome> = mirrored.reports.iter().map(|report| report.outcome).collect();
+        assert_eq!(outcomes, [MirrorOutcome::Copied, MirrorOutcome::Skipped]);
+        assert!(mirrored.interrupted);
+        assert_eq!(fake.tagged(&images[1].target), None);
     }
 
     #[tokio::test]

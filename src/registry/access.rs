@@ -192,6 +192,11 @@ impl fmt::Debug for Variables {
 }
 
 impl TextSource {
+    /// Why the text cannot be had, as in "the file `x` is empty"; `None` where it can.
+    pub fn missing(&self, variables: &Variables) -> Option<String> {
+        self.load(variables).err()
+    }
+
     /// Reads the text; `what` and `who` say in an error what it is of whom.
     ///
     /// # Errors
@@ -202,25 +207,29 @@ impl TextSource {
         what: &str,
         who: &str,
     ) -> Result<Secret, RegistryErrorKind> {
-        let denied = |why: String| RegistryErrorKind::Denied(format!("the {what} for `{who}`: {why}"));
+        self.load(variables).map_err(|why| {
+            let help = match self {
+                Self::Environment(_) => "; set it, or log in otherwise",
+                _ => "",
+            };
+            RegistryErrorKind::Denied(format!("the {what} for `{who}`: {why}{help}"))
+        })
+    }
+
+    fn load(&self, variables: &Variables) -> Result<Secret, String> {
         match self {
             Self::Literal(text) => Ok(Secret::new(text)),
             Self::Environment(name) => {
                 let value = variables.get(name);
-                value.map(Secret::new).ok_or_else(|| {
-                    denied(format!(
-                        "the environment variable `{name}` is not set; set it, or log in otherwise"
-                    ))
-                })
+                value.map(Secret::new).ok_or_else(|| format!("the environment variable `{name}` is not set"))
             }
             Self::File(path) => {
                 let text = std::fs::read_to_string(path)
-                    .map_err(|error| denied(format!("failed to read `{}`: {error}", path.display())))?;
-                let text = text.trim_end();
-                if text.is_empty() {
-                    return Err(denied(format!("the file `{}` is empty", path.display())));
+                    .map_err(|error| format!("failed to read `{}`: {error}", path.display()))?;
+                match text.trim_end() {
+                    "" => Err(format!("the file `{}` is empty", path.display())),
+                    text => Ok(Secret::new(text)),
                 }
-                Ok(Secret::new(text))
             }
         }
     }
@@ -264,13 +273,22 @@ mod tests {
         let read = |source: TextSource| source.read(&variables, "password", "r.example/team");
         assert_eq!(read(TextSource::Environment("SET".into())).unwrap().expose(), "hunter22");
         let missing = read(TextSource::Environment("UNSET".into())).unwrap_err().to_string();
-        assert!(missing.contains("`UNSET` is not set") && missing.contains("r.example/team"), "{missing}");
+        assert!(
+            missing.contains("`UNSET` is not set; set it") && missing.contains("r.example/team"),
+            "{missing}"
+        );
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("password");
         std::fs::write(&path, "hunter23\n").unwrap();
         assert_eq!(read(TextSource::File(path.clone())).unwrap().expose(), "hunter23");
         std::fs::write(&path, "\n").unwrap();
-        assert!(read(TextSource::File(path)).unwrap_err().to_string().contains("is empty"));
+        assert!(read(TextSource::File(path.clone())).unwrap_err().to_string().contains("is empty"));
+        let missing = |source: TextSource| source.missing(&variables);
+        assert_eq!(
+            missing(TextSource::File(path.clone())),
+            Some(format!("the file `{}` is empty", path.display()))
+        );
+        assert_eq!(missing(TextSource::Environment("SET".into())), None);
         assert!(!format!("{variables:?}").contains("hunter22"));
     }
 }

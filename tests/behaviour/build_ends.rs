@@ -142,3 +142,62 @@ fn the_second_interrupt_ends_a_command_that_cannot_hear_the_first() {
     signal(&child, "-INT");
     assert_eq!(end(child, Duration::from_secs(20)), Some(130));
 }
+
+/// A registry that never answers about images named `stuck`, and has nothing else.
+fn stuck() -> Server {
+    Server::start(|path| {
+        if path.contains("stuck") {
+            std::thread::sleep(Duration::from_secs(600));
+        }
+        None
+    })
+}
+
+/// Interrupts a command once it has asked for both of its images and given the one up; how it ended.
+fn interrupted_at(server: &Server, mut command: std::process::Command) -> (Option<i32>, String) {
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut seen: [bool; 2] = [false, false];
+    while seen != [true, true] {
+        let path = server.asked();
+        seen[0] |= path.contains("stuck");
+        seen[1] |= path.starts_with("/v2/up/gone/");
+    }
+    // So long that the failure has been heard.
+    std::thread::sleep(Duration::from_millis(500));
+    signal(&child, "-INT");
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn an_interrupt_of_mirroring_is_recorded_and_what_was_finished_is_told() {
+    let server = stuck();
+    let digest = format!("sha256:{}", "1".repeat(64));
+    let images = ["gone", "stuck"].map(|name| format!("{}/up/{name}@{digest}", server.address));
+    let mirror = format!(
+        "[mirrors.ci]\nto = \"{}/acme\"\nimages = [\"{}\", \"{}\"]\n",
+        server.address, images[0], images[1]
+    );
+    let project = made(&format!("push = false\n{mirror}"));
+    let outcomes = |images: &serde_json::Value| {
+        let images = images.as_array().unwrap();
+        images.iter().map(|image| image["outcome"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+
+    let words = ["build", "--push", "--progress", "quiet", "--report", "json:report.json"];
+    let (code, printed) = interrupted_at(&server, project.command(&words));
+    assert_eq!(code, Some(130), "{printed}");
+    assert!(printed.contains("FAILED") && printed.contains("skipped  "), "{printed}");
+    let report: serde_json::Value = serde_json::from_str(&project.read("report.json")).unwrap();
+    assert_eq!(outcomes(&report["mirrors"]), ["failed", "skipped"]);
+    assert_eq!(report["interrupted"], true);
+    let history = project.run(&["history", "--format", "json"]).code(0).out;
+    let history: serde_json::Value = serde_json::from_str(&history).unwrap();
+    assert!(history.to_string().contains("\"outcome\":\"interrupted\""), "{history:#}");
+
+    let words = ["mirror", "--progress", "quiet", "--format", "json"];
+    let (code, printed) = interrupted_at(&server, project.command(&words));
+    assert_eq!(code, Some(130), "{printed}");
+    let document: serde_json::Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(outcomes(&document["images"]), ["failed", "skipped"]);
+}
