@@ -17,6 +17,7 @@ mod manifest_fuzz;
 mod manifest_good;
 mod manifest_schema;
 mod matrix_bad;
+mod matrix_layers;
 mod matrix_rows;
 mod output;
 mod plan;
