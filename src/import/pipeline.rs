@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 
 use super::yaml::Node;
-use super::{Remark, RemarkKind, script};
+use super::{Remark, RemarkKind, heredoc, script};
 
 /// A pipeline.
 #[derive(Debug, Clone, Default)]
@@ -161,7 +161,7 @@ impl Pipeline {
     /// What can be said of the pipeline without its scripts.
     pub(super) fn remarks(&self) -> Vec<Remark> {
         let mut remarks = Vec::new();
-        let is_own = self.steps.iter().any(|step| script::runs_railyard(&step.script).is_some());
+        let is_own = self.steps.iter().any(|step| heredoc::runs_railyard(&step.script).is_some());
         for (line, kind, name) in &self.others {
             let text = match kind.as_str() {
                 // It waits for the engine already.

@@ -9,6 +9,7 @@ mod check;
 mod estimate;
 mod export_pipelines;
 mod import_fuzz;
+mod import_script;
 mod layer;
 mod lock_bad;
 mod lock_use;
