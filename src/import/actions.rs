@@ -30,6 +30,8 @@ pub(super) struct Understood {
     pub stubs: Vec<String>,
     /// Downloads that it removes where something fails.
     pub removed: Vec<String>,
+    /// It goes on where something fails.
+    pub is_tolerant: bool,
     /// Some of it stands under a condition that only looks for programs.
     pub is_conditional: bool,
 }
@@ -62,6 +64,7 @@ struct Reader {
     helpers: Vec<String>,
     has_manager: bool,
     is_conditional: bool,
+    is_tolerant: bool,
 }
 
 /// Packages that are only there to download others.
@@ -178,6 +181,7 @@ impl Reader {
             self.has_manager |= end.has_manager;
             self.stubs.extend(end.stubs);
             self.removed.extend(end.removed);
+            self.is_tolerant |= end.is_tolerant;
             if end.effects != before {
                 if self.effects != before && self.effects != end.effects {
                     return None;
@@ -213,6 +217,10 @@ impl Reader {
         let runs_others = |word: &Word| !word.plain && (word.text.contains("$(") || word.text.contains('`'));
         let operands: Vec<&str> = texts.iter().copied().filter(|word| !word.starts_with('-')).collect();
         match first.text.as_str() {
+            "true" | ":" if command.fallback => {
+                self.is_tolerant = true;
+                return Some(());
+            }
             "echo" | "cat" | "printf" | "true" | ":" | "set" | "exit" if !rest.iter().any(runs_others) => {
                 return Some(());
             }
@@ -484,7 +492,8 @@ impl Reader {
             names.sort();
             names.dedup();
         }
-        Some(Understood { actions, helpers, stubs, removed, is_conditional: self.is_conditional })
+        let (is_conditional, is_tolerant) = (self.is_conditional, self.is_tolerant);
+        Some(Understood { actions, helpers, stubs, removed, is_tolerant, is_conditional })
     }
 }
 
@@ -542,6 +551,7 @@ mod tests {
             assert_eq!(found.actions, [download("/opt/x", "https://a/x")], "{text}");
             assert_eq!(found.removed, ["/opt/x"]);
         }
+        assert!(actions("curl -fo /x https://a/x || true").unwrap().is_tolerant);
         assert_eq!(actions("curl -fo /x https://a/x || rm -rf /opt/secret"), None);
         assert_eq!(actions("echo a > /x || rm /x"), None);
         let found = actions("curl -fo /x https://a/x && curl -fo /x https://b/x").unwrap();

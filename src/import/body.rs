@@ -176,7 +176,7 @@ impl Builder<'_, '_> {
     fn run(&mut self, instruction: &Instruction, extended: bool) {
         let line = instruction.line;
         let Some(text) = script(&instruction.rest) else { return self.left(instruction) };
-        let Some(Understood { mut actions, helpers, stubs, removed, is_conditional }) =
+        let Some(Understood { mut actions, helpers, stubs, removed, is_tolerant, is_conditional }) =
             understand(&text, &self.constants)
         else {
             let script = self.render(line, &text);
@@ -210,6 +210,10 @@ impl Builder<'_, '_> {
         }
         for path in removed {
             let text = format!("the removal of `{path}` where something fails: the cell fails instead");
+            self.remark(line, RemarkKind::Left, text);
+        }
+        if is_tolerant {
+            let text = "going on where this fails (`|| true`): the cell fails instead";
             self.remark(line, RemarkKind::Left, text);
         }
         if is_conditional {

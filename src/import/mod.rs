@@ -7,11 +7,13 @@
 mod actions;
 mod assignment;
 mod body;
+mod build;
 mod dockerfile;
 mod expansion;
 mod faults;
 mod heredoc;
 mod images;
+mod known;
 mod manifest;
 mod model;
 mod pipeline;

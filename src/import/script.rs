@@ -6,10 +6,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::assignment::{Assignment, DECLARES, assignments, is_assignment};
-use super::expansion::{CLOSE, OPEN, divided, marked, raw_words, unquoted, without_comment, words};
+use super::assignment::{Assignment, assignments};
+use super::build::{Build, build, build_at};
+use super::expansion::{CLOSE, OPEN, divided, marked, without_comment, words};
 use super::heredoc::{HereDocument, here_document};
-use super::shell::{self, Command, Simple};
+use super::known::{FUNCTION, said, unknown};
 
 /// What a script says.
 #[derive(Debug, Clone, Default)]
@@ -20,19 +21,6 @@ pub(super) struct Script {
     pub build: Option<Build>,
     /// What is not understood, by line.
     pub left: Vec<(usize, String)>,
-}
-
-/// `docker build …`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Build {
-    pub line: usize,
-    /// Variables or texts behind `-t`.
-    pub tags: Vec<String>,
-    /// The file behind `-f`.
-    pub file: Option<String>,
-    /// `--build-arg`: name, value.
-    pub arguments: Vec<(String, String)>,
-    pub target: Option<String>,
 }
 
 /// A line of a file that a script writes; shell variables are between marks.
@@ -49,34 +37,20 @@ pub(super) const OTHERWISE: &str = "otherwise: ";
 static ECHO: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"^echo\s+(.*?)\s*>(>?)\s*["']?([A-Za-z0-9_./${}-]+)["']?$"#).expect("a pattern")
 });
-static BUILD: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\bdocker\s+(?:buildx\s+|image\s+)?build(?:\s|$)").expect("a pattern"));
-static FUNCTION: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^(?:function\s+)?([\w-]+)\s*\(\s*\)").expect("a pattern"));
+/// `: ${NAME:=default}`.
+static PRESET: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"^:\s+"?\$\{([A-Za-z_]\w*):?=([^"]*)\}"?$"#).expect("a pattern"));
 /// An alternative of a `case`.
 static ALTERNATIVE: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"^\(?[^()\s=]+(?:\s*\|\s*[^()\s=]+)*\)\s*(.*)$").expect("a pattern"));
-
-/// Where a command to build begins behind its words, on a line that has one.
-fn build_at(line: &str) -> Option<usize> {
-    let line_start = line.trim_start();
-    if line_start.starts_with('#') || line_start.starts_with("echo ") {
-        return None;
-    }
-    BUILD.find(line).map(|found| found.end())
-}
-
-/// Whether a line builds an image.
-pub(super) fn builds(line: &str) -> bool {
-    build_at(line).is_some()
-}
 
 /// The name of a file without `./`.
 fn file_name(text: &str) -> String {
     text.strip_prefix("./").unwrap_or(text).to_owned()
 }
 
-fn is_dockerfile(file: &str) -> bool {
+/// Whether a file is a Dockerfile by its name.
+pub(super) fn is_dockerfile(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
     name.starts_with("Dockerfile") || name.ends_with(".Dockerfile") || name.ends_with(".dockerfile")
 }
@@ -107,7 +81,8 @@ impl Script {
             return None;
         }
         let written = self.files.entry(file).or_default();
-        if !adds && conditions.is_empty() {
+        // Where the one condition is met the other is too.
+        if !adds && written.iter().all(|line| line.conditions.starts_with(conditions)) {
             written.clear();
         }
         Some(written)
@@ -129,6 +104,7 @@ pub(super) fn read(lines: &[(usize, String)]) -> Script {
             at += 1;
         }
         for text in statements(&text) {
+            let text = reader.keywords(text);
             match here_document(text) {
                 Some(found) => at = reader.here_document(*line, text, &found, lines, at),
                 None => reader.statement(*line, text),
@@ -195,26 +171,42 @@ impl Reader<'_> {
                     written.extend(body);
                 }
             }
-            None => self.script.unknown(line, text, &self.functions),
+            None => self.unknown(line, text),
         }
         at
     }
 
+    /// What stands behind `then`, `do` and `else`, and behind the head of a function.
+    fn keywords<'s>(&mut self, text: &'s str) -> &'s str {
+        let mut text = text;
+        loop {
+            if let Some(rest) = ["then", "do"].iter().find_map(|word| behind(text, word)) {
+                text = rest;
+            } else if let Some(rest) = behind(text, "else") {
+                self.conditions.pop();
+                self.conditions.push(format!("{OTHERWISE}else"));
+                text = rest;
+            } else if let Some(head) = FUNCTION.find(text)
+                && let Some(rest) = behind(text[head.end()..].trim_start(), "{")
+            {
+                text = rest;
+            } else {
+                return text;
+            }
+        }
+    }
+
     fn statement(&mut self, line: usize, text: &str) {
-        if let Some(rest) = ["then", "do"].iter().find_map(|word| behind(text, word)) {
-            return self.statement(line, rest);
-        }
-        if let Some(rest) = behind(text, "else") {
-            self.conditions.pop();
-            self.conditions.push(format!("{OTHERWISE}else"));
-            return self.statement(line, rest);
-        }
         if let Some(rest) = ["fi", "done", "esac"].iter().find_map(|word| behind(text, word)) {
             self.conditions.pop();
             if !rest.is_empty() {
                 self.rest(line, text, rest);
             }
             return;
+        }
+        if let Some(found) = PRESET.captures(text) {
+            let text = format!("{0}=\"${{{0}:-{1}}}\"", &found[1], &found[2]);
+            return self.statement(line, &text);
         }
         let is_case = self.conditions.last().is_some_and(|condition| behind(condition, "case").is_some());
         if let Some(condition) = behind(text, "if") {
@@ -250,7 +242,7 @@ impl Reader<'_> {
             self.script.assignments.extend(found);
             self.rest(line, text, rest);
         } else {
-            self.script.unknown(line, text, &self.functions);
+            self.unknown(line, text);
         }
         if let Some(at) = build_at(text) {
             match self.script.build {
@@ -262,13 +254,18 @@ impl Reader<'_> {
         }
     }
 
+    /// Says a line that is not understood.
+    fn unknown(&mut self, line: usize, text: &str) {
+        self.script.left.extend(unknown(text, &self.functions).map(|text| (line, text)));
+    }
+
     /// What stands behind something that was read.
     fn rest(&mut self, line: usize, text: &str, rest: &str) {
         let rest = rest.trim_start_matches(['&', '|']).trim();
         match rest.starts_with(['>', '<', '2']) {
             true if rest.contains("ockerfile") => self.script.left.push((line, said(text))),
             true => {}
-            false => self.script.unknown(line, rest, &self.functions),
+            false => self.unknown(line, rest),
         }
     }
 }
@@ -291,116 +288,6 @@ fn echoed(text: &str) -> Option<(String, bool, String)> {
         written = written.replace("\\n", "\n").replace("\\t", "\t");
     }
     Some((written, !found[2].is_empty(), found[3].to_owned()))
-}
-
-/// What stands behind `docker build`.
-fn build(line: usize, text: &str) -> Build {
-    let mut build = Build { line, ..Build::default() };
-    let is_word = |word: &&str| !matches!(*word, "&&" | "||" | "|" | "&" | ")");
-    let mut words = raw_words(text).into_iter().take_while(is_word).map(unquoted);
-    while let Some(word) = words.next() {
-        let (option, value) = match word.split_once('=') {
-            Some((option, value)) if word.starts_with('-') => (option.to_owned(), Some(value.to_owned())),
-            _ => (word, None),
-        };
-        if !matches!(option.as_str(), "-t" | "--tag" | "-f" | "--file" | "--build-arg" | "--target") {
-            continue;
-        }
-        let Some(value) = value.or_else(|| words.next()) else { break };
-        match option.as_str() {
-            "-t" | "--tag" => build.tags.push(value),
-            "-f" | "--file" => build.file = Some(value),
-            "--target" => build.target = Some(value),
-            _ => match value.split_once('=') {
-                Some((name, value)) => build.arguments.push((name.to_owned(), value.to_owned())),
-                // Its value is that of the variable.
-                None => build.arguments.push((value.clone(), format!("{OPEN}{value}{CLOSE}"))),
-            },
-        }
-    }
-    build
-}
-
-/// Commands of a script that make nothing of an image, or that are looked at elsewhere.
-const KNOWN: &[&str] = &[
-    "echo", "printf", "set", "export", "local", "readonly", "declare", "unset", "for", "while", "until",
-    "case", "esac", "break", "continue", "exit", "return", "sleep", "cd", "pushd", "popd", "mkdir", "ls",
-    "pwd", "true", "false", ":", "[", "[[", "test", "command", "cat", "rm", "trap", "shift", "wait", "date",
-    "env", "apt-get", "apt", "apk", "yum", "dnf", "microdnf", "dockerd", "which", "function",
-];
-
-impl Script {
-    /// Says a line that is not understood.
-    fn unknown(&mut self, line: usize, text: &str, functions: &BTreeSet<&str>) {
-        if text.is_empty() || text.starts_with('#') || FUNCTION.is_match(text) {
-            return;
-        }
-        let mut text = text.trim_end_matches(';').trim();
-        while let Some(rest) = ["then ", "else ", "do ", "! ", "{ "].iter().find_map(|k| text.strip_prefix(k))
-        {
-            text = rest.trim();
-        }
-        let parsed = shell::commands(text, &BTreeMap::new());
-        // What a group writes as a whole is no form that is known.
-        let writes =
-            parsed.is_none() && text.contains('>') && text.split(|c: char| !is_of_path(c)).any(is_dockerfile);
-        let commands = parsed.unwrap_or_else(|| {
-            let words =
-                text.split_whitespace().map(|word| shell::Word { text: word.to_owned(), plain: true });
-            let words = words.collect();
-            vec![Command::Simple(Simple {
-                words,
-                writes: Vec::new(),
-                join: shell::Join::Then,
-                fallback: false,
-            })]
-        });
-        let is_known = |command: &Command| {
-            let Command::Simple(Simple { words, writes, .. }) = command else { return true };
-            let all: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-            let mut words = all.iter().copied().skip_while(|word| is_assignment(word));
-            let (first, second) = (words.next().unwrap_or(":"), words.next().unwrap_or_default());
-            // Those that stand alone have been read; these depend on what is before them.
-            let assigns = all.iter().any(|word| is_assignment(word))
-                && (all.iter().all(|word| is_assignment(word)) || DECLARES.contains(&first));
-            let is_docker = first == "docker"
-                && matches!(
-                    second,
-                    "login"
-                        | "push"
-                        | "info"
-                        | "build"
-                        | "buildx"
-                        | "image"
-                        | "version"
-                        | "images"
-                        | "ps"
-                        | "logout"
-                );
-            let is_pattern = first.ends_with(')') || first.ends_with('(');
-            let is_brace = matches!(first, "{" | "}" | "then" | "else" | "fi" | "do" | "done" | ";;");
-            !assigns
-                && !writes.iter().any(|file| is_dockerfile(&file.text))
-                && (KNOWN.contains(&first)
-                    || functions.contains(first)
-                    || is_docker
-                    || is_pattern
-                    || is_brace)
-        };
-        if writes || !commands.iter().all(is_known) {
-            self.left.push((line, said(text)));
-        }
-    }
-}
-
-/// A command that is not carried over.
-fn said(text: &str) -> String {
-    let short: String = text.chars().take(100).collect();
-    format!("the command `{}`", short.replace(char::is_control, " "))
-}
-
-fn is_of_path(c: char) -> bool {
-    c.is_ascii_alphanumeric() || "_./-".contains(c)
 }
 
 #[cfg(test)]
@@ -492,15 +379,31 @@ mod tests {
     #[test]
     fn what_assigns_or_writes_is_never_passed_over() {
         let text = "[ -z \"$V\" ] && V=latest\nA=1 || B=2\ncase $x in a) V=1;; esac\n{ echo a; } > Dockerfile\n\
-                    [ -z \"$V\" ] && export V=b\necho -n FROM > Dockerfile\necho a && echo FROM b > Dockerfile\n\
+                    [ -z \"$V\" ] && export V=b\necho -n FROM > Dockerfile\necho a && echo FROM b > Dockerfile\n[ -n \"$V\" ] && { V=1; }\n\
                     cat > Dockerfile <<EOF\nENV A=$(date)\nEOF\n";
         let lines: Vec<usize> = script(text).left.into_iter().map(|(line, _)| line).collect();
-        assert_eq!(lines, [1, 2, 3, 4, 5, 6, 7, 9]);
-        let read =
-            script("case $x in\n  a | b) V=1 ;;\n  *)\n    V=2\n    ;;\nesac\nwhile true; do W=1; done\nX=1");
+        assert_eq!(lines, [1, 2, 3, 4, 5, 6, 7, 8, 10]);
+        let read = script(
+            "case $x in\n  a | b) V=1 ;;\n  *)\n    V=2\n    ;;\nesac\nwhile true; do W=1; done\nf() { X=1; }",
+        );
         let found: Vec<(&str, usize)> =
             read.assignments.iter().map(|a| (a.value.as_str(), a.conditions.len())).collect();
         assert_eq!(found, [("1", 1), ("2", 1), ("1", 1), ("1", 0)]);
+    }
+
+    #[test]
+    fn a_file_that_is_written_anew_loses_what_was_in_it_under_the_same_conditions() {
+        let read = script(
+            "echo FROM a > Dockerfile\nif x; then cat > Dockerfile <<EOF\nFROM b\nEOF\nelse echo FROM c > Dockerfile; fi\n",
+        );
+        let lines: Vec<(&str, usize)> =
+            read.files["Dockerfile"].iter().map(|line| (line.text.as_str(), line.conditions.len())).collect();
+        assert_eq!(lines, [("FROM a", 0), ("FROM b", 1), ("FROM c", 1)]);
+        let read = script(
+            "while x; do\n  echo FROM a > Dockerfile\n  echo FROM b > Dockerfile\ndone\n: \"${A:=b c}\"",
+        );
+        assert_eq!(read.files["Dockerfile"].len(), 1);
+        assert_eq!(read.assignments[0].value, "${A:-b c}");
     }
 
     #[test]
