@@ -393,7 +393,10 @@ impl Builder<'_, '_> {
             body.iter_mut().for_each(|instruction| instruction.conditions.clear());
             return;
         };
-        let pieces = self.values.pieces(text, Under::Always);
+        let is_one = body.iter().all(|instruction| instruction.conditions.is_empty());
+        self.within = body.first().map(|from| from.within.clone()).unwrap_or_default();
+        let under = if is_one { Under::These(&self.within) } else { Under::Always };
+        let pieces = self.values.pieces(text, under);
         let (mut repository, tag) = split(&pieces);
         if !repository.iter().any(|piece| matches!(piece, Piece::Input(_) | Piece::InputOr(..)))
             && self.values.pipeline.variable(TARGET).is_some()
@@ -412,7 +415,7 @@ impl Builder<'_, '_> {
         self.model.repository = self.rendered(line, &repository);
         let base = self.tag(line, &tag);
         self.model.images.push(Image { tag: base.clone(), ..Image::default() });
-        if body.iter().all(|instruction| instruction.conditions.is_empty()) {
+        if is_one {
             return;
         }
         let (_, tag) = split(&self.values.pieces(text, Under::Any));

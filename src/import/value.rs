@@ -36,7 +36,7 @@ pub(super) enum Piece {
 /// Which assignments count beside those that are always made.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Under<'c> {
-    /// None.
+    /// Those of an `else`: of the first of two images.
     Always,
     /// Those under conditions that hold here.
     These(&'c [String]),
@@ -166,13 +166,16 @@ impl<'p> Values<'p> {
             assigned.iter().rposition(|(_, assignment)| self.common.starts_with(&assignment.conditions));
         let later = assigned[last.map_or(0, |at| at + 1)..].iter().copied();
         let (defaults, others): (Vec<_>, Vec<_>) = later.partition(|(_, assignment)| is_default(assignment));
+        let is_otherwise = |a: &Assignment| a.conditions.iter().any(|c| c.starts_with(OTHERWISE));
         let chosen = match under {
-            Under::Always => None,
+            Under::Always => others.iter().rfind(|(_, a)| is_otherwise(a)),
             Under::These(conditions) => others.iter().rfind(|(_, a)| conditions.starts_with(&a.conditions)),
-            Under::Any => {
-                others.iter().rfind(|(_, a)| !a.conditions.iter().any(|c| c.starts_with(OTHERWISE)))
-            }
+            Under::Any => others.iter().rfind(|(_, a)| !is_otherwise(a)),
         };
+        if let (Under::Always, Some((_, chosen))) = (under, chosen) {
+            let text = format!("`{name}={}` of an `else` stands in the first image", chosen.value);
+            self.remark(chosen.line, RemarkKind::Note, text);
+        }
         let of = |(at, _): (usize, &Assignment)| self.assigned(at, under, depth);
         let mut value = match (chosen, last) {
             (Some(chosen), _) => of(*chosen),
@@ -187,9 +190,11 @@ impl<'p> Values<'p> {
                 self.remark(other.1.line, RemarkKind::Left, text);
             }
             if is_only {
-                let (text, place) = (condition(newest.1), newest.1.line);
-                let text = format!("`{name}` is set only where `{text}`, and used where that is not asked");
-                self.remark(place, RemarkKind::Note, text);
+                let (written, line) = (&newest.1.value, newest.1.line);
+                let text = condition(newest.1);
+                let text =
+                    format!("`{name}={written}` is only where `{text}`, and stands in the manifest always");
+                self.remark(line, RemarkKind::Note, text);
                 value = of(*newest);
             }
         }

@@ -92,6 +92,23 @@ fn a_value_under_a_condition_does_not_replace_the_pipelines() {
 }
 
 #[test]
+fn a_tag_under_a_condition_is_said_or_that_of_its_image() {
+    let found = dockerfile("T=$V\nif [ -n \"$S\" ]; then\n  T=$V-$S\nfi", "ENV A=1", "$T");
+    has(&found, "tags = [\"{{ v }}\"]");
+    said(&found, 3, RemarkKind::Left, "`T=$V-$S`");
+    let found = dockerfile("if [ -n \"$S\" ]; then\n  T=$S\nfi", "ENV A=1", "$T");
+    has(&found, "tags = [\"{{ s }}\"]");
+    said(&found, 2, RemarkKind::Note, "`T=$S` is only where");
+    let found = imported(
+        "cat > Dockerfile <<EOF\nFROM $R\nEOF\nif [ -n \"$S\" ]; then\n  T=$V-$S\n  echo \"ENV S=$S\" >> Dockerfile\nelse\n\
+         \x20 T=$V\nfi\ndocker build -t acme/x:$T .",
+    );
+    has(&found, "tags = [\"{{ v }}\"]");
+    has(&found, "tags = [\"{{ v }}-{{ s }}\"]");
+    said(&found, 8, RemarkKind::Note, "of an `else`");
+}
+
+#[test]
 fn operators_of_variables_are_read_or_said() {
     let found = dockerfile(
         "T=${T:-<+pipeline.variables.V>}\nL=v${S:-2.0}",
