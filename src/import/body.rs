@@ -256,6 +256,11 @@ impl Builder<'_, '_> {
             Action::Modes { mode, paths } => {
                 for path in paths {
                     let path = self.render(line, &path);
+                    let of_both = |layer: &Layer| !layer.extended && self.writes(&layer.content, &path);
+                    if extended && self.model.layers.iter().any(of_both) {
+                        let text = format!("`chmod {mode} {path}` has a condition, and holds in both images");
+                        self.remark(line, RemarkKind::Note, text);
+                    }
                     self.modes(line, &mode, &path);
                 }
             }

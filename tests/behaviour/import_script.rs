@@ -51,6 +51,15 @@ fn a_file_that_is_the_only_one_copied_becomes_executable() {
 }
 
 #[test]
+fn a_mode_under_a_condition_is_said_to_be_in_both_images() {
+    let found = imported(
+        "cat > Dockerfile <<EOF\nFROM $R\nCOPY --from=a.test/a:1 /a /a\nEOF\nif [ -n \"$S\" ]; then\n\
+         \x20 echo 'RUN chmod +x /a' >> Dockerfile\n  P=-$S\nfi\ndocker build -t acme/x:1$P .",
+    );
+    said(&found, 6, RemarkKind::Note, "holds in both images");
+}
+
+#[test]
 fn a_copy_does_not_move_before_another_one_over_the_same_path() {
     let copies = "COPY --from=a.test/a:1 /opt /opt\nCOPY --from=a.test/b:1 /opt/b /opt/b\nCOPY --from=a.test/a:1 /opt/b /opt/b\nCOPY --from=a.test/a:1 /etc/c /etc/c";
     let found = dockerfile("", copies, "1");
