@@ -12,7 +12,7 @@ use self::carried::texts;
 use self::dockerfiles::docker;
 use self::written::single;
 use super::ProjectArguments;
-use super::exit::Exit;
+use super::exit::{Exit, say};
 use super::load::{Project, load, variables};
 use crate::export::{HarnessSettings, JobsError, github_actions, harness_pipeline, jobs};
 use crate::matrix::CellId;
@@ -135,8 +135,15 @@ fn divided(
     arguments: &ProjectArguments,
 ) -> Result<crate::export::Jobs, Exit> {
     let cells = chosen(project, &[])?;
-    jobs(&project.manifest, &project.matrix, &cells, &options.axes, &variables(arguments)?)
-        .map_err(|error| undivided(&error))
+    let set = variables(arguments)?;
+    if !set.is_empty() {
+        let names: Vec<String> = set.keys().map(|name| format!("`{name}`")).collect();
+        say(&format!(
+            "note: values from outside may be secret and stay out of the pipeline, where the manifest's are the defaults: {}",
+            names.join(", ")
+        ));
+    }
+    jobs(&project.manifest, &project.matrix, &cells, &options.axes).map_err(|error| undivided(&error))
 }
 
 fn undivided(error: &JobsError) -> Exit {

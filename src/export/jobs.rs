@@ -1,6 +1,6 @@
 //! A matrix divided into the jobs of a pipeline: one for each point of some axes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::fmt::Write as _;
 
 use crate::manifest::Manifest;
@@ -19,7 +19,7 @@ pub struct Jobs {
     pub project: String,
     /// The registry that is pushed to, as Docker's configuration names it.
     pub registry: String,
-    /// Variables of the manifest with their values, in order.
+    /// Variables of the manifest with the values that it gives them, in order.
     pub variables: Vec<(String, String)>,
     /// Images that lack an axis of the division: built once, before the others.
     pub shared: Vec<String>,
@@ -81,8 +81,8 @@ pub enum JobsError {
     },
 }
 
-/// Divides the chosen cells by these axes, or by one that suits them where none is named. `vars` are
-/// values of variables from outside.
+/// Divides the chosen cells by these axes, or by one that suits them where none is named. Variables have
+/// the manifest's own values: what is set from outside may be a credential.
 ///
 /// # Errors
 /// See [`JobsError`].
@@ -91,7 +91,6 @@ pub fn jobs(
     matrix: &Matrix,
     cells: &[CellId],
     axes: &[String],
-    vars: &BTreeMap<String, String>,
 ) -> Result<Jobs, JobsError> {
     let chosen: Vec<&Cell> = cells.iter().map(|id| &matrix.cells[id.0]).collect();
     let axes = match axes {
@@ -106,8 +105,9 @@ pub fn jobs(
             return Err(JobsError::ReservedAxis(axis.clone()));
         }
     }
-    let mut shared = Vec::new();
+    let mut shared: Vec<String> = Vec::new();
     let mut by_image: Vec<(String, Vec<Point>)> = Vec::new();
+    let mut known: HashMap<String, HashSet<Point>> = HashMap::new();
     for cell in &chosen {
         let image = cell.image.to_string();
         match point(cell, &axes) {
@@ -117,8 +117,10 @@ pub fn jobs(
                         return Err(JobsError::Value(axis.clone(), value.clone()));
                     }
                 }
+                if !known.entry(image.clone()).or_default().insert(point.clone()) {
+                    continue;
+                }
                 match by_image.iter_mut().find(|(known, _)| *known == image) {
-                    Some((_, points)) if points.contains(&point) => {}
                     Some((_, points)) => points.push(point),
                     None => by_image.push((image, vec![point])),
                 }
@@ -127,7 +129,7 @@ pub fn jobs(
             _ => shared.push(image),
         }
     }
-    complete(matrix, cells, &axes, &shared, &by_image)?;
+    complete(matrix, cells, &axes, &shared, &known)?;
     let mut groups: Vec<(Vec<String>, Vec<Point>)> = Vec::new();
     for (image, points) in by_image {
         match groups.iter_mut().find(|(_, known)| *known == points) {
@@ -145,11 +147,7 @@ pub fn jobs(
     Ok(Jobs {
         project: matrix.project.clone(),
         registry,
-        variables: manifest
-            .vars
-            .iter()
-            .map(|(name, value)| (name.clone(), vars.get(name).unwrap_or(&value.value).clone()))
-            .collect(),
+        variables: manifest.vars.iter().map(|(name, value)| (name.clone(), value.value.clone())).collect(),
         shared,
         groups: groups.into_iter().map(|(images, points)| group(images, &axes, &points)).collect(),
         outputs: outputs.collect(),
@@ -183,12 +181,12 @@ fn complete(
     cells: &[CellId],
     axes: &[String],
     shared: &[String],
-    by_image: &[(String, Vec<Point>)],
+    points: &HashMap<String, HashSet<Point>>,
 ) -> Result<(), JobsError> {
     let chosen: BTreeSet<usize> = cells.iter().map(|id| id.0).collect();
     for (_, cell) in matrix.cells.iter().enumerate().filter(|(at, _)| !chosen.contains(at)) {
         let point = point(cell, axes).unwrap_or_default();
-        let met = by_image.iter().any(|(image, points)| **image == *cell.image && points.contains(&point));
+        let met = points.get(&*cell.image).is_some_and(|points| points.contains(&point));
         if met || shared.iter().any(|image| **image == *cell.image) {
             let mut text = String::new();
             for (axis, value) in &point {
@@ -203,9 +201,10 @@ fn complete(
 
 fn group(images: Vec<String>, names: &[String], points: &[Point]) -> Group {
     let mut axes: Vec<(String, Vec<String>)> = names.iter().map(|name| (name.clone(), Vec::new())).collect();
+    let mut known: HashSet<(usize, String)> = HashSet::new();
     for point in points {
-        for ((_, values), (_, value)) in axes.iter_mut().zip(point) {
-            if !values.contains(value) {
+        for (at, ((_, values), (_, value))) in axes.iter_mut().zip(point).enumerate() {
+            if known.insert((at, value.clone())) {
                 values.push(value.clone());
             }
         }
@@ -218,6 +217,7 @@ fn group(images: Vec<String>, names: &[String], points: &[Point]) -> Group {
         };
         points.iter().flat_map(|point| values.iter().map(move |value| longer(point, value))).collect()
     });
+    let points: HashSet<&Point> = points.iter().collect();
     let exclude = product.into_iter().filter(|point| !points.contains(point)).collect();
     Group { images, axes, exclude }
 }
@@ -231,11 +231,12 @@ impl Sources {
         lines.extend(directories.iter().map(|directory| format!("mkdir -p '{directory}'")));
         for (path, text) in &self.files {
             let mut end = "END_OF_FILE".to_owned();
-            while text.lines().any(|line| line == end) {
+            while text.split('\n').any(|line| line == end) {
                 end.push('_');
             }
             lines.push(format!("cat >'{path}' <<'{end}'"));
-            lines.extend(text.trim_end_matches('\n').lines().map(str::to_owned));
+            // Only at `\n`: what stands before it belongs to the file.
+            lines.extend(text.trim_end_matches('\n').split('\n').map(str::to_owned));
             lines.push(end);
             if text.starts_with("#!") {
                 lines.push(format!("chmod +x '{path}'"));

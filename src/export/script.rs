@@ -86,7 +86,9 @@ pub(super) fn download(
 ) -> Result<(Vec<String>, (String, String)), String> {
     let mut instructions = Vec::new();
     if let [_, others @ ..] = download.urls.as_slice() {
-        instructions.extend(others.iter().map(|url| format!("# The same file: {url}")));
+        // Without what may be a credential; the first one has none, or it is no export.
+        let address = |url: &str| url.split(['?', '#']).next().unwrap_or_default().to_owned();
+        instructions.extend(others.iter().map(|url| format!("# The same file: {}", address(url))));
     }
     instructions.push(format!("ADD {} {DOWNLOADED}", super::text::words(&[&download.urls[0]])));
     let mut script = vec![format!("echo '{sha256}  {DOWNLOADED}' | sha256sum -c -")];
@@ -170,4 +172,26 @@ pub(super) fn modes(mode: &str, path: &str) -> Vec<String> {
         change(&mode.replace('X', "x"), "executable"),
         change(&mode.replace('X', ""), "other"),
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn mirrors_are_named_without_what_may_be_secret() {
+        let download = ConcreteDownload {
+            name: "f".into(),
+            urls: vec!["https://a/f".into(), "https://b/f?token=hunter2#x".into()],
+            shown: "https://a/f".into(),
+            sha256: None,
+            path: "/f".into(),
+            extract: None,
+            mode: None,
+            owner: (0, 0),
+        };
+        let (lines, _) = super::download(&download, "00").unwrap();
+        assert_eq!(lines[0], "# The same file: https://b/f");
+        assert!(!lines.concat().contains("hunter2"));
+    }
 }

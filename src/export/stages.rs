@@ -1,6 +1,6 @@
 //! Cells -> stages of one Dockerfile. What cells share is one stage.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::config::{config, symbolic};
 use super::needs::{closure, sources};
@@ -12,7 +12,7 @@ use crate::matrix::{
     Cell, CellId, ConcreteCommand, ConcreteContent, ConcreteCopy, ConcreteDownload, ConcretePart, LayerId,
     Matrix, Source,
 };
-use crate::oci::Reference;
+use crate::oci::{Digest, Reference};
 
 /// What an export is made of beside the matrix.
 #[derive(Debug, Clone, Copy)]
@@ -44,6 +44,11 @@ pub(super) struct Stages<'a> {
     /// What a stage is for -> its name.
     known: BTreeMap<String, String>,
     files: Vec<ExportedFile>,
+    /// Content and mode -> position of the file.
+    file_of: HashMap<(Digest, u32), usize>,
+    paths: HashSet<String>,
+    /// The next number of a path.
+    next_file: HashMap<String, usize>,
     /// The secrets of all commands.
     pub(super) secrets: Vec<Secret>,
     /// An image with a shell, for what is prepared beside the cells.
@@ -70,6 +75,9 @@ impl<'a> Stages<'a> {
             text: Vec::new(),
             known: BTreeMap::new(),
             files: Vec::new(),
+            file_of: HashMap::new(),
+            paths: HashSet::new(),
+            next_file: HashMap::new(),
             secrets: Vec::new(),
             shell,
         }
@@ -281,14 +289,18 @@ impl<'a> Stages<'a> {
 
     /// A file of the context with this content; equal ones are one.
     fn file(&mut self, layer: &str, name: &str, content: &str, mode: u32) -> String {
-        if let Some(file) = self.files.iter().find(|file| file.content == content && file.mode == mode) {
-            return file.path.clone();
+        let known = (Digest::of(content.as_bytes()), mode);
+        if let Some(at) = self.file_of.get(&known) {
+            return self.files[*at].path.clone();
         }
-        let taken = |path: &str| self.files.iter().any(|file| file.path == path);
         let base = format!("files/{}/{name}", slug(layer));
-        let numbered = (2..).map(|number| format!("files/{}-{number}/{name}", slug(layer)));
-        let path =
-            std::iter::once(base).chain(numbered).find(|path| !taken(path)).expect("numbers do not end");
+        let number = self.next_file.entry(base.clone()).or_insert(2);
+        let mut path = base;
+        while !self.paths.insert(path.clone()) {
+            path = format!("files/{}-{number}/{name}", slug(layer));
+            *number += 1;
+        }
+        self.file_of.insert(known, self.files.len());
         self.files.push(ExportedFile { path: path.clone(), content: content.to_owned(), mode });
         path
     }
@@ -346,6 +358,12 @@ impl<'a> Stages<'a> {
             .sha256
             .or_else(locked)
             .ok_or_else(|| format!("the lock has no hash of `{}`", download.shown))?;
+        if download.shown != download.urls[0] {
+            return Err(format!(
+                "the URL of `{}` has a part from outside, which may be secret: `{}`",
+                download.name, download.shown
+            ));
+        }
         let hex = sha256.to_string();
         let hex = hex.strip_prefix("sha256:").unwrap_or(&hex);
         let (inner, (from, to)) = script::download(download, hex)?;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::script::OPEN;
+use super::expansion::{CLOSE, OPEN};
 use super::shell::{Command, Join, Simple, Word, commands};
 
 /// Something that a RUN does.
@@ -28,6 +28,10 @@ pub(super) struct Understood {
     pub helpers: Vec<String>,
     /// Files that it writes where a download fails.
     pub stubs: Vec<String>,
+    /// Downloads that it removes where something fails.
+    pub removed: Vec<String>,
+    /// It goes on where something fails.
+    pub is_tolerant: bool,
     /// Some of it stands under a condition that only looks for programs.
     pub is_conditional: bool,
 }
@@ -56,9 +60,11 @@ struct Effects {
 struct Reader {
     effects: Effects,
     stubs: Vec<String>,
+    removed: Vec<String>,
     helpers: Vec<String>,
     has_manager: bool,
     is_conditional: bool,
+    is_tolerant: bool,
 }
 
 /// Packages that are only there to download others.
@@ -81,7 +87,7 @@ fn is_temporary(path: &str) -> bool {
 fn is_path(text: &str) -> bool {
     text.starts_with('/')
         && text.len() > 1
-        && !text.contains(|c: char| c.is_control() && c != OPEN && c != super::script::CLOSE)
+        && !text.contains(|c: char| c.is_control() && c != OPEN && c != CLOSE)
         && !text.split('/').any(|part| matches!(part, "." | ".."))
 }
 
@@ -174,6 +180,8 @@ impl Reader {
             self.helpers.extend(end.helpers);
             self.has_manager |= end.has_manager;
             self.stubs.extend(end.stubs);
+            self.removed.extend(end.removed);
+            self.is_tolerant |= end.is_tolerant;
             if end.effects != before {
                 if self.effects != before && self.effects != end.effects {
                     return None;
@@ -209,13 +217,17 @@ impl Reader {
         let runs_others = |word: &Word| !word.plain && (word.text.contains("$(") || word.text.contains('`'));
         let operands: Vec<&str> = texts.iter().copied().filter(|word| !word.starts_with('-')).collect();
         match first.text.as_str() {
+            "true" | ":" if command.fallback => {
+                self.is_tolerant = true;
+                return Some(());
+            }
             "echo" | "cat" | "printf" | "true" | ":" | "set" | "exit" if !rest.iter().any(runs_others) => {
                 return Some(());
             }
-            "rm" => return self.remove(rest),
+            "rm" => return self.remove(rest, command.fallback),
             _ if !is_plain || !first.plain => return None,
             "cd" => return Some(()),
-            "wget" | "curl" => return self.download(&first.text, &texts),
+            "wget" | "curl" => return self.download(&first.text, &texts, command.fallback),
             "chmod" if command.fallback => {
                 let of_downloads = operands.iter().skip(1).all(|path| self.is_download(path));
                 if !of_downloads {
@@ -289,8 +301,9 @@ impl Reader {
         Some(())
     }
 
-    /// Only what was made before in the same RUN can be forgotten.
-    fn remove(&mut self, operands: &[Word]) -> Option<()> {
+    /// Only what was made before in the same RUN can be forgotten, and nothing where it is removed after a
+    /// failure alone.
+    fn remove(&mut self, operands: &[Word], fallback: bool) -> Option<()> {
         for word in operands {
             let text = word.text.as_str();
             if word.plain && matches!(text, "-f" | "-r" | "-rf" | "-fr" | "-R" | "-Rf" | "--") {
@@ -304,6 +317,13 @@ impl Reader {
             }
             let path = text.trim_start_matches("./");
             let effects = &mut self.effects;
+            if fallback {
+                if !effects.downloads.iter().any(|(known, _)| known == path) {
+                    return None;
+                }
+                self.removed.push(path.to_owned());
+                continue;
+            }
             if effects.written.iter().any(|written| written == path) {
                 effects.written.retain(|written| written != path);
             } else if effects.unpacked.iter().any(|(archive, ..)| archive == path) {
@@ -311,6 +331,7 @@ impl Reader {
             } else if effects.downloads.iter().any(|(known, _)| known == path) {
                 effects.downloads.retain(|(known, _)| known != path);
                 self.stubs.retain(|stub| stub != path);
+                self.removed.retain(|removed| removed != path);
             } else if !effects.unpacked.iter().any(|(_, to, _)| is_below(path, to) && path != "/tmp") {
                 return None;
             }
@@ -340,7 +361,8 @@ impl Reader {
         Some(())
     }
 
-    fn download(&mut self, program: &str, words: &[&str]) -> Option<()> {
+    /// After a failure the same file from elsewhere; otherwise the last one counts.
+    fn download(&mut self, program: &str, words: &[&str], fallback: bool) -> Option<()> {
         let (mut url, mut path) = (None, None);
         let mut words = words.iter();
         while let Some(word) = words.next() {
@@ -379,8 +401,13 @@ impl Reader {
         }
         let (url, path) = (url?, path.filter(|path| is_path(path) && !path.ends_with('/'))?.to_owned());
         match self.effects.downloads.iter_mut().find(|(known, _)| *known == path) {
-            Some((_, urls)) if urls.contains(&url) => {}
-            Some((_, urls)) => urls.push(url),
+            Some((_, urls)) if fallback => {
+                if !urls.contains(&url) {
+                    urls.push(url);
+                }
+            }
+            None if fallback => return None,
+            Some((_, urls)) => *urls = vec![url],
             None => self.effects.downloads.push((path, vec![url])),
         }
         Some(())
@@ -460,12 +487,13 @@ impl Reader {
                 actions.push(Action::Download { urls, path, member: None });
             }
         }
-        let (mut helpers, mut stubs) = (self.helpers, self.stubs);
-        for names in [&mut helpers, &mut stubs] {
+        let (mut helpers, mut stubs, mut removed) = (self.helpers, self.stubs, self.removed);
+        for names in [&mut helpers, &mut stubs, &mut removed] {
             names.sort();
             names.dedup();
         }
-        Some(Understood { actions, helpers, stubs, is_conditional: self.is_conditional })
+        let (is_conditional, is_tolerant) = (self.is_conditional, self.is_tolerant);
+        Some(Understood { actions, helpers, stubs, removed, is_tolerant, is_conditional })
     }
 }
 
@@ -506,6 +534,29 @@ mod tests {
         let urls = vec!["https://a/x".to_owned(), "https://b/x".to_owned()];
         assert!(found.actions.contains(&Action::Download { urls, path: "/x".into(), member: None }));
         assert_eq!(found.stubs, ["/x"]);
+    }
+
+    #[test]
+    fn what_is_done_after_a_failure_takes_nothing_away() {
+        let download = |path: &str, url: &str| Action::Download {
+            urls: vec![url.to_owned()],
+            path: path.to_owned(),
+            member: None,
+        };
+        for text in [
+            "curl -fsSL -o /opt/x https://a/x || rm -f /opt/x",
+            "curl -fsSL -o /opt/x https://a/x || { rm -f /opt/x; exit 1; }",
+        ] {
+            let found = actions(text).unwrap();
+            assert_eq!(found.actions, [download("/opt/x", "https://a/x")], "{text}");
+            assert_eq!(found.removed, ["/opt/x"]);
+        }
+        assert!(actions("curl -fo /x https://a/x || true").unwrap().is_tolerant);
+        assert_eq!(actions("curl -fo /x https://a/x || rm -rf /opt/secret"), None);
+        assert_eq!(actions("echo a > /x || rm /x"), None);
+        let found = actions("curl -fo /x https://a/x && curl -fo /x https://b/x").unwrap();
+        assert_eq!(found.actions, [download("/x", "https://b/x")], "the second is written over the first");
+        assert_eq!(actions("curl -fo /x https://a/x || curl -fo /y https://b/y"), None);
     }
 
     #[test]

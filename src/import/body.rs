@@ -2,24 +2,19 @@
 
 use super::RemarkKind;
 use super::actions::{Action, Understood, is_below, understand};
-use super::dockerfile::{Instruction, pairs, script};
+use super::dockerfile::{DOLLAR, Instruction, pairs, script};
+use super::expansion::{CLOSE, OPEN};
 use super::images::{Builder, Role, fresh, literal, slug, sole};
 use super::model::{Content, Layer, Setup, Tool};
-use super::script::{CLOSE, OPEN};
 
 impl Builder<'_, '_> {
     pub(super) fn body(&mut self, body: &[Instruction]) {
         for instruction in body {
+            self.within.clone_from(&instruction.within);
             let at = usize::from(!instruction.conditions.is_empty() && self.model.images.len() > 1);
             match instruction.keyword.as_str() {
                 "FROM" => {}
-                "ARG" => {
-                    let (name, value) = self.argument(&instruction.rest);
-                    match value {
-                        Some(value) => drop(self.constants.insert(name, value)),
-                        None => self.left(instruction),
-                    }
-                }
+                "ARG" => self.arguments(instruction),
                 "ENV" => self.env(instruction, at),
                 "USER" => {
                     let user = self.with_constants(&instruction.rest);
@@ -27,12 +22,12 @@ impl Builder<'_, '_> {
                         self.left(instruction);
                         continue;
                     }
-                    let user = self.render(instruction.line, &user, true);
+                    let user = self.render(instruction.line, &user);
                     self.user = Some(user.clone());
                     self.model.images[at].user = Some(user);
                 }
                 "ENTRYPOINT" => {
-                    let entrypoint = self.render(instruction.line, &instruction.rest, true);
+                    let entrypoint = self.render(instruction.line, &instruction.rest);
                     self.model.images[at].entrypoint = Some(entrypoint);
                 }
                 "COPY" => self.copy(instruction, at == 1),
@@ -56,7 +51,8 @@ impl Builder<'_, '_> {
                 self.remark(instruction.line, RemarkKind::Left, format!("`ENV {name}={value}`"));
                 continue;
             }
-            let rendered = self.render(instruction.line, &value, true);
+            let value = value.replace(DOLLAR, "$");
+            let rendered = self.render(instruction.line, &value);
             self.constants.insert(name.clone(), value);
             let env = &mut self.model.images[at].env;
             env.retain(|(known, _)| *known != name);
@@ -81,14 +77,14 @@ impl Builder<'_, '_> {
                 continue;
             }
             let entry = self.with_constants(entry);
-            if !entry.starts_with('/') || entry.contains('$') {
+            if !entry.starts_with('/') || entry.contains(['$', DOLLAR]) {
                 self.remark(line, RemarkKind::Left, format!("the entry `{entry}` of PATH"));
                 continue;
             }
             if is_kept {
                 self.remark(line, RemarkKind::Note, format!("`{entry}` stands before the base's PATH now"));
             }
-            entries.push(self.render(line, &entry, true));
+            entries.push(self.render(line, &entry));
         }
         if !is_kept {
             self.remark(line, RemarkKind::Note, "PATH keeps the entries of the base's behind these");
@@ -121,27 +117,52 @@ impl Builder<'_, '_> {
         let (wanted, from) = match self.stages.get(from).cloned() {
             Some(Some(input)) => (slug(&from.replace(['_', '.'], "-")), self.template(&input)),
             Some(None) => return self.left(instruction),
-            None => match sole(from).and_then(|name| self.values.input(name)) {
+            None => match sole(from).and_then(|name| self.input(name)) {
                 Some(input) => ("plugin".to_owned(), self.template(&input)),
-                None if from.contains(OPEN) => ("plugin".to_owned(), self.render(line, from, true)),
+                None if from.contains(OPEN) => ("plugin".to_owned(), self.render(line, from)),
                 None => {
                     let name = from.rsplit('/').next().unwrap_or(from);
                     (slug(name.split([':', '@']).next().unwrap_or(name)), literal(from))
                 }
             },
         };
-        let path = self.render(line, source, true);
-        let known = self.model.layers.iter_mut().find_map(|layer| match &mut layer.content {
-            Content::Copy { from: known, paths, .. } if *known == from && layer.extended == extended => {
-                Some(paths)
+        let path = self.render(line, source);
+        let at = self.copies_of(&from, &path, extended);
+        match at.map(|at| &mut self.model.layers[at].content) {
+            Some(Content::Copy { paths, .. }) => paths.push(path),
+            _ => self.layer(&wanted, Content::Copy { from, paths: vec![path], executable: false }, extended),
+        }
+    }
+
+    /// The layer of copies from an image that another one can go into: no layer behind it writes there.
+    fn copies_of(&self, from: &str, path: &str, extended: bool) -> Option<usize> {
+        for (at, layer) in self.model.layers.iter().enumerate().rev() {
+            match &layer.content {
+                Content::Copy { from: known, executable: false, .. }
+                    if known == from && layer.extended == extended =>
+                {
+                    return Some(at);
+                }
+                content if self.writes(content, path) => return None,
+                _ => {}
             }
-            _ => None,
-        });
-        match known {
-            Some(paths) => paths.push(path),
-            None => {
-                self.layer(&wanted, Content::Copy { from, paths: vec![path], executable: false }, extended)
+        }
+        None
+    }
+
+    /// Whether a layer may write what lies at a path, or is above it.
+    fn writes(&self, content: &Content, path: &str) -> bool {
+        let overlap = |other: &str| {
+            let is_open = other.contains("{{") || path.contains("{{");
+            is_open || is_below(other, path) || is_below(path, other)
+        };
+        match content {
+            Content::Copy { paths, .. } => paths.iter().any(|path| overlap(path)),
+            Content::Tool(name) => {
+                self.model.tools.iter().any(|tool| tool.name == *name && overlap(&tool.path))
             }
+            Content::Directories(paths) => paths.iter().any(|(path, _)| overlap(path)),
+            Content::Run { keep, .. } => keep.iter().any(|path| overlap(path)),
         }
     }
 
@@ -155,14 +176,14 @@ impl Builder<'_, '_> {
     fn run(&mut self, instruction: &Instruction, extended: bool) {
         let line = instruction.line;
         let Some(text) = script(&instruction.rest) else { return self.left(instruction) };
-        let Some(Understood { mut actions, helpers, stubs, is_conditional }) =
+        let Some(Understood { mut actions, helpers, stubs, removed, is_tolerant, is_conditional }) =
             understand(&text, &self.constants)
         else {
-            let script = self.render(line, &text, true);
+            let script = self.render(line, &text);
             let mut env = Vec::new();
             for (name, value) in self.constants.clone() {
                 if text.contains(&name) {
-                    env.push((name, self.render(line, &value, true)));
+                    env.push((name, self.render(line, &value)));
                 }
             }
             self.model.setup.push(Setup { user: self.user.clone(), env, script, extended });
@@ -187,6 +208,14 @@ impl Builder<'_, '_> {
                 format!("what is written to `{stub}` where its download fails: the cell fails instead");
             self.remark(line, RemarkKind::Left, text);
         }
+        for path in removed {
+            let text = format!("the removal of `{path}` where something fails: the cell fails instead");
+            self.remark(line, RemarkKind::Left, text);
+        }
+        if is_tolerant {
+            let text = "going on where this fails (`|| true`): the cell fails instead";
+            self.remark(line, RemarkKind::Left, text);
+        }
         if is_conditional {
             let text = "what this does where a program is there is done always now";
             self.remark(line, RemarkKind::Note, text);
@@ -209,7 +238,7 @@ impl Builder<'_, '_> {
             Action::Directories { mode, paths } => {
                 let mut made = Vec::new();
                 for path in paths {
-                    let path = self.render(line, path.trim_end_matches('/'), true);
+                    let path = self.render(line, path.trim_end_matches('/'));
                     made.push((path, mode.clone()));
                 }
                 let known = self.model.layers.iter_mut().find_map(|layer| match &mut layer.content {
@@ -226,14 +255,19 @@ impl Builder<'_, '_> {
             }
             Action::Modes { mode, paths } => {
                 for path in paths {
-                    let path = self.render(line, &path, true);
+                    let path = self.render(line, &path);
+                    let of_both = |layer: &Layer| !layer.extended && self.writes(&layer.content, &path);
+                    if extended && self.model.layers.iter().any(of_both) {
+                        let text = format!("`chmod {mode} {path}` has a condition, and holds in both images");
+                        self.remark(line, RemarkKind::Note, text);
+                    }
                     self.modes(line, &mode, &path);
                 }
             }
             Action::Download { urls, path, member } => {
-                let urls: Vec<String> = urls.iter().map(|url| self.render(line, url, true)).collect();
+                let urls: Vec<String> = urls.iter().map(|url| self.render(line, url)).collect();
                 let (path, member) =
-                    (self.render(line, &path, true), member.map(|member| self.render(line, &member, true)));
+                    (self.render(line, &path), member.map(|member| self.render(line, &member)));
                 self.tool(line, Tool { urls, path, member, ..Tool::default() }, extended);
             }
             Action::Npm { packages, options, settings } => {
@@ -279,13 +313,13 @@ impl Builder<'_, '_> {
     ) {
         let mut script = Vec::new();
         for setting in settings {
-            script.push(self.render(line, setting, true));
+            script.push(self.render(line, setting));
         }
         let mut install = "npm install -g --no-audit --no-fund".to_owned();
         for option in options {
-            install += &format!(" {}", self.render(line, option, true));
+            install += &format!(" {}", self.render(line, option));
         }
-        let version = self.render(line, version, true);
+        let version = self.render(line, version);
         script.push(format!("{install} {package}@{version}"));
         // Where Node.js is copied from is where npm can run, once for all images.
         let builder = self.roles.values().find_map(|role| match role {
@@ -331,15 +365,19 @@ impl Builder<'_, '_> {
         let depth =
             |paths: &[String]| paths.iter().filter(|copied| is_below(path, copied)).map(String::len).max();
         let layers = self.model.layers.iter_mut().filter_map(|layer| match &mut layer.content {
-            Content::Copy { paths, executable, .. } => {
-                Some((depth(paths)?, paths.iter().any(|copied| copied != path), &layer.name, executable))
-            }
+            Content::Copy { paths, executable, .. } => Some((
+                depth(paths)?,
+                paths.iter().any(|copied| copied != path || copied.ends_with('/')),
+                &layer.name,
+                executable,
+            )),
             _ => None,
         });
         match layers.max_by_key(|(depth, ..)| *depth) {
             Some((_, has_others, name, executable)) if makes_executable => {
                 let text = format!("with `{path}` all that the layer `{name}` copies becomes executable");
-                if has_others && !std::mem::replace(executable, true) {
+                let was_executable = std::mem::replace(executable, true);
+                if has_others && !was_executable {
                     self.remark(line, RemarkKind::Note, text);
                 }
             }

@@ -14,7 +14,10 @@ pub(super) struct Instruction {
     pub keyword: String,
     /// Continued lines joined by a blank; here-documents on lines of their own.
     pub rest: String,
+    /// Conditions that not the whole file has.
     pub conditions: Vec<String>,
+    /// All conditions of the script around it.
+    pub within: Vec<String>,
 }
 
 static HEREDOC: LazyLock<Regex> =
@@ -46,6 +49,7 @@ pub(super) fn instructions(lines: &[Line]) -> Vec<Instruction> {
                     keyword: keyword.to_ascii_uppercase(),
                     rest: rest.trim().to_owned(),
                     conditions: line.conditions.clone(),
+                    within: line.conditions.clone(),
                 });
             }
         }
@@ -90,6 +94,9 @@ pub(super) fn script(rest: &str) -> Option<String> {
     }
 }
 
+/// Stands for a `$` that begins no variable, between single quotes or behind a backslash.
+pub(super) const DOLLAR: char = '\u{3}';
+
 /// The pairs of an ENV, in both of its forms.
 pub(super) fn pairs(rest: &str) -> Option<Vec<(String, String)>> {
     let first = rest.split_whitespace().next()?;
@@ -97,25 +104,38 @@ pub(super) fn pairs(rest: &str) -> Option<Vec<(String, String)>> {
         let (name, value) = rest.split_once(char::is_whitespace)?;
         return Some(vec![(name.to_owned(), value.trim().to_owned())]);
     }
-    let mut pairs = Vec::new();
+    let pair = |word: String| word.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()));
+    words(rest)?.into_iter().map(pair).collect()
+}
+
+/// The names of an ARG, with their defaults.
+pub(super) fn arguments(rest: &str) -> Option<Vec<(String, Option<String>)>> {
+    let argument = |word: String| match word.split_once('=') {
+        Some((name, default)) => (name.to_owned(), Some(default.to_owned())),
+        None => (word, None),
+    };
+    Some(words(rest)?.into_iter().map(argument).collect())
+}
+
+/// The words of ARG and ENV without their quotes; `None` where one is not closed.
+fn words(rest: &str) -> Option<Vec<String>> {
     let mut quote = None;
     let mut words = vec![String::new()];
     let mut chars = rest.chars();
+    let literal = |c: char| if c == '$' { DOLLAR } else { c };
     while let Some(c) = chars.next() {
         let word = words.last_mut().expect("there is always one");
         match (c, quote) {
             ('"' | '\'', None) => quote = Some(c),
             (c, Some(open)) if c == open => quote = None,
-            ('\\', None | Some('"')) => word.extend(chars.next()),
+            ('\\', None | Some('"')) => word.extend(chars.next().map(literal)),
             (c, None) if c.is_whitespace() => words.push(String::new()),
+            (c, Some('\'')) => word.push(literal(c)),
             (c, _) => word.push(c),
         }
     }
-    for word in words.iter().filter(|word| !word.is_empty()) {
-        let (name, value) = word.split_once('=')?;
-        pairs.push((name.to_owned(), value.to_owned()));
-    }
-    (quote.is_none()).then_some(pairs)
+    words.retain(|word| !word.is_empty());
+    (quote.is_none()).then_some(words)
 }
 
 #[cfg(test)]
@@ -150,5 +170,16 @@ mod tests {
         assert_eq!(pairs("A b c"), Some(vec![pair("A", "b c")]));
         assert_eq!(pairs("A"), None);
         assert_eq!(pairs("A=1 B"), None);
+        assert_eq!(pairs("A='$B' C=\\$D"), Some(vec![pair("A", "\u{3}B"), pair("C", "\u{3}D")]));
+    }
+
+    #[test]
+    fn arguments_may_be_several_and_quoted() {
+        let one = |name: &str, value: Option<&str>| (name.to_owned(), value.map(str::to_owned));
+        assert_eq!(
+            arguments("A=1 B='2 3' C D=v${A}"),
+            Some(vec![one("A", Some("1")), one("B", Some("2 3")), one("C", None), one("D", Some("v${A}"))])
+        );
+        assert_eq!(arguments("A='1"), None);
     }
 }

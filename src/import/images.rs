@@ -5,11 +5,12 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::dockerfile::{Instruction, instructions};
+use super::dockerfile::{DOLLAR, Instruction, arguments, instructions};
+use super::expansion::{CLOSE, OPEN, shown};
 use super::model::{Image, Model};
 use super::pipeline::Pipeline;
-use super::script::{self, CLOSE, OPEN, OTHERWISE};
-use super::value::{Piece, Values, values_of};
+use super::script::{self, OTHERWISE};
+use super::value::{Piece, Under, Values, values_of};
 use super::{Remark, RemarkKind};
 
 /// What a variable of the pipeline becomes.
@@ -40,8 +41,14 @@ pub(super) struct Builder<'p, 'r> {
     pub(super) stages: BTreeMap<String, Option<String>>,
     /// Variables of the Dockerfile with their values, in which shell variables are between marks.
     pub(super) constants: BTreeMap<String, String>,
+    /// Those of before the first FROM.
+    globals: BTreeMap<String, String>,
     /// The user of the next instruction, if one is set.
     pub(super) user: Option<String>,
+    /// Conditions of the script around the instruction that is read.
+    pub(super) within: Vec<String>,
+    /// What the script takes where a variable of the pipeline has no value.
+    pub(super) defaults: BTreeMap<String, String>,
 }
 
 /// Reads the images out of a pipeline's first step that builds some.
@@ -65,7 +72,9 @@ pub(super) fn build(
         return None;
     };
     let found = instructions(lines);
-    let values = Values { pipeline, step, script: &script };
+    let from = found.iter().rfind(|instruction| instruction.keyword == "FROM");
+    let common = from.map(|from| from.within.clone()).unwrap_or_default();
+    let values = Values::new(pipeline, step, &script, common);
     let mut builder = Builder {
         values,
         inputs,
@@ -74,7 +83,10 @@ pub(super) fn build(
         model: Model { name: pipeline.name.clone(), ..Model::default() },
         stages: BTreeMap::new(),
         constants: BTreeMap::new(),
+        globals: BTreeMap::new(),
         user: None,
+        within: Vec::new(),
+        defaults: BTreeMap::new(),
     };
     let mut body = builder.bases(&found)?;
     builder.conditions(&mut body);
@@ -82,7 +94,10 @@ pub(super) fn build(
     builder.body(&body);
     builder.surroundings();
     builder.resolve();
-    Some(builder.model)
+    let said = builder.values.remarks();
+    let model = builder.model;
+    remarks.extend(said);
+    Some(model)
 }
 
 /// The name of a shell variable that a text is, and nothing else.
@@ -133,7 +148,7 @@ static VARIABLE: LazyLock<Regex> =
 impl Builder<'_, '_> {
     pub(super) fn remark(&mut self, line: usize, kind: RemarkKind, text: impl Into<String>) {
         // No marks where people read.
-        let text = text.into().replace(OPEN, "${").replace(CLOSE, "}").replace('\n', " ");
+        let text = shown(&text.into()).replace(DOLLAR, "$").replace('\n', " ");
         self.remarks.push(Remark { line, kind, text });
     }
 
@@ -152,16 +167,37 @@ impl Builder<'_, '_> {
         VARIABLE.replace_all(text, value).into_owned()
     }
 
-    /// The value of an ARG: that of the command line, or its default.
-    pub(super) fn argument(&self, rest: &str) -> (String, Option<String>) {
-        let (name, default) = match rest.split_once('=') {
-            Some((name, default)) => (name, Some(default.trim_matches('"').to_owned())),
-            None => (rest, None),
-        };
-        let given = self.values.script.build.as_ref().and_then(|build| {
-            build.arguments.iter().rev().find(|(known, _)| known == name).map(|(_, value)| value.clone())
-        });
-        (name.to_owned(), given.or(default))
+    /// Takes over the values of an ARG: those of the command line, its defaults, or those of before FROM.
+    pub(super) fn arguments(&mut self, instruction: &Instruction) {
+        let Some(found) = arguments(&instruction.rest) else { return self.left(instruction) };
+        for (name, default) in found {
+            let given = self.values.script.build.as_ref().and_then(|build| {
+                build.arguments.iter().rev().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+            });
+            let default = default.map(|default| self.with_constants(&default));
+            // An ENV of this name counts more.
+            if self.model.images.iter().any(|image| image.env.iter().any(|(known, _)| *known == name)) {
+                continue;
+            }
+            match given.or(default).or_else(|| self.globals.get(&name).cloned()) {
+                Some(value) if !value.contains('$') => {
+                    self.constants.insert(name, value.replace(DOLLAR, "$"));
+                }
+                Some(value) => {
+                    self.remark(instruction.line, RemarkKind::Left, format!("`ARG {name}={value}`"));
+                }
+                None => self.remark(instruction.line, RemarkKind::Left, format!("`ARG {name}`")),
+            }
+        }
+    }
+
+    /// The variable of the pipeline that a shell variable holds, if it is nothing else.
+    pub(super) fn input(&mut self, name: &str) -> Option<String> {
+        let (input, default) = self.values.input(name, Under::These(&self.within))?;
+        if let Some(default) = default {
+            self.defaults.insert(input.clone(), default);
+        }
+        Some(input)
     }
 
     /// FROM and COPY --from: what the variables that they use are. Gives what follows the last FROM.
@@ -179,17 +215,15 @@ impl Builder<'_, '_> {
         let mut is_in_stage = false;
         for (n, instruction) in found[..=at].iter().enumerate() {
             let line = instruction.line;
+            self.within.clone_from(&instruction.within);
             match instruction.keyword.as_str() {
-                "ARG" if !is_in_stage => {
-                    let (name, value) = self.argument(&instruction.rest);
-                    self.constants.extend(value.map(|value| (name, value)));
-                }
+                "ARG" if !is_in_stage => self.arguments(instruction),
                 "FROM" => {
                     is_in_stage = true;
                     let words: Vec<&str> =
                         instruction.rest.split_whitespace().filter(|word| !word.starts_with("--")).collect();
                     let image = self.with_constants(words.first().copied().unwrap_or_default());
-                    let input = sole(&image).and_then(|name| self.values.input(name));
+                    let input = sole(&image).and_then(|name| self.input(name));
                     if n == at {
                         let Some(input) = input else {
                             let text = "the base of the image is no variable of the pipeline";
@@ -216,8 +250,8 @@ impl Builder<'_, '_> {
                 _ => self.left(instruction),
             }
         }
-        // ARGs before FROM are not known behind it.
-        self.constants.clear();
+        // ARGs before FROM are known behind it where another one asks for them.
+        self.globals = std::mem::take(&mut self.constants);
         let named: Vec<(String, Option<String>)> = self
             .stages
             .iter()
@@ -238,7 +272,8 @@ impl Builder<'_, '_> {
         let body = found[at..].to_vec();
         for instruction in body.iter().filter(|i| i.keyword == "COPY") {
             let from = instruction.rest.split_whitespace().find_map(|word| word.strip_prefix("--from="));
-            let input = from.and_then(sole).and_then(|name| self.values.input(name));
+            self.within.clone_from(&instruction.within);
+            let input = from.and_then(sole).and_then(|name| self.input(name));
             if let Some(input) = input.filter(|input| !self.roles.contains_key(input)) {
                 let name = fresh(&name_of(&input), '_', |name| {
                     self.roles.values().any(|role| *role == Role::Var(name.into()))
@@ -297,17 +332,17 @@ impl Builder<'_, '_> {
 
     /// The first value of an input.
     pub(super) fn value(&self, input: &str) -> String {
-        let (values, _) = values_of(self.values.pipeline, input, self.inputs);
+        let (values, _) = values_of(self.values.pipeline, input, self.inputs, self.defaults.get(input));
         values.into_iter().next().unwrap_or_default()
     }
 
     /// A text with marks as a template.
-    pub(super) fn render(&mut self, line: usize, text: &str, extended: bool) -> String {
-        let pieces = self.values.pieces(text, extended);
+    pub(super) fn render(&mut self, line: usize, text: &str) -> String {
+        let pieces = self.values.pieces(text, Under::These(&self.within));
         self.rendered(line, &pieces)
     }
 
-    fn rendered(&mut self, line: usize, pieces: &[Piece]) -> String {
+    pub(super) fn rendered(&mut self, line: usize, pieces: &[Piece]) -> String {
         let mut rendered = String::new();
         for piece in pieces {
             let template = match piece {
@@ -316,12 +351,20 @@ impl Builder<'_, '_> {
                     continue;
                 }
                 Piece::Input(input) => self.template(input),
+                Piece::InputOr(input, default) => {
+                    self.defaults.insert(input.clone(), default.clone());
+                    self.template(input)
+                }
                 Piece::RuntimeOf(_) => "{{ runtime }}".to_owned(),
                 Piece::VersionOf(_) => "{{ runtime.build }}".to_owned(),
                 Piece::Timestamp => "{{ timestamp }}".to_owned(),
                 Piece::Unknown(name) => {
                     let text = format!("nothing sets the variable `{name}` that is used here");
                     self.remark(line, RemarkKind::Fault, text);
+                    continue;
+                }
+                Piece::Lost(what) => {
+                    self.remark(line, RemarkKind::Left, what.clone());
                     continue;
                 }
             };
@@ -350,9 +393,12 @@ impl Builder<'_, '_> {
             body.iter_mut().for_each(|instruction| instruction.conditions.clear());
             return;
         };
-        let pieces = self.values.pieces(text, false);
+        let is_one = body.iter().all(|instruction| instruction.conditions.is_empty());
+        self.within = body.first().map(|from| from.within.clone()).unwrap_or_default();
+        let under = if is_one { Under::These(&self.within) } else { Under::Always };
+        let pieces = self.values.pieces(text, under);
         let (mut repository, tag) = split(&pieces);
-        if !repository.iter().any(|piece| matches!(piece, Piece::Input(_)))
+        if !repository.iter().any(|piece| matches!(piece, Piece::Input(_) | Piece::InputOr(..)))
             && self.values.pipeline.variable(TARGET).is_some()
             && !self.roles.contains_key(TARGET)
         {
@@ -362,17 +408,17 @@ impl Builder<'_, '_> {
             repository = vec![Piece::Input(TARGET.into())];
         }
         for piece in &repository {
-            if let Piece::Input(input) = piece {
+            if let Piece::Input(input) | Piece::InputOr(input, _) = piece {
                 self.roles.entry(input.clone()).or_insert(Role::Repository);
             }
         }
         self.model.repository = self.rendered(line, &repository);
         let base = self.tag(line, &tag);
         self.model.images.push(Image { tag: base.clone(), ..Image::default() });
-        if body.iter().all(|instruction| instruction.conditions.is_empty()) {
+        if is_one {
             return;
         }
-        let (_, tag) = split(&self.values.pieces(text, true));
+        let (_, tag) = split(&self.values.pieces(text, Under::Any));
         let extended = self.tag(line, &tag);
         if extended != base {
             self.model.images.push(Image { tag: extended, ..Image::default() });

@@ -5,10 +5,15 @@
 //! guessed. Reads no files, runs nothing.
 
 mod actions;
+mod assignment;
 mod body;
+mod build;
 mod dockerfile;
+mod expansion;
 mod faults;
+mod heredoc;
 mod images;
+mod known;
 mod manifest;
 mod model;
 mod pipeline;
@@ -73,14 +78,14 @@ pub fn harness_pipeline(text: &str, inputs: &BTreeMap<String, String>) -> Result
     let document = yaml::parse(text)?;
     let pipeline = pipeline::read(&document);
     let mut remarks = pipeline.remarks();
-    let own = pipeline.steps.iter().find_map(|step| Some((step, script::runs_railyard(&step.script)?)));
+    let own = pipeline.steps.iter().find_map(|step| Some((step, heredoc::runs_railyard(&step.script)?)));
     let files = match own {
         Some((step, line)) => {
             // The files are the manifest's, not scripts.
             for step in &pipeline.steps {
-                faults::find(&script::carried(&step.script).others, &mut remarks);
+                faults::find(&heredoc::carried(&step.script).others, &mut remarks);
             }
-            let files = script::carried(&step.script).files;
+            let files = heredoc::carried(&step.script).files;
             if files.is_empty() {
                 let text = "the manifest: it is in the codebase that the pipeline clones".to_owned();
                 remarks.push(Remark { line, kind: RemarkKind::Left, text });

@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::build::builds;
 use super::yaml::Node;
-use super::{Remark, RemarkKind, script};
+use super::{Remark, RemarkKind, heredoc};
 
 /// A pipeline.
 #[derive(Debug, Clone, Default)]
@@ -154,14 +155,14 @@ impl Pipeline {
 
     /// The step that builds images: the first that is run and calls for a build.
     pub(super) fn builder(&self) -> Option<&Step> {
-        let builds = |step: &&Step| step.script.iter().any(|(_, line)| script::builds(line));
-        self.steps.iter().filter(|step| !step.off).find(builds)
+        let builder = |step: &&Step| step.script.iter().any(|(_, line)| builds(line));
+        self.steps.iter().filter(|step| !step.off).find(builder)
     }
 
     /// What can be said of the pipeline without its scripts.
     pub(super) fn remarks(&self) -> Vec<Remark> {
         let mut remarks = Vec::new();
-        let is_own = self.steps.iter().any(|step| script::runs_railyard(&step.script).is_some());
+        let is_own = self.steps.iter().any(|step| heredoc::runs_railyard(&step.script).is_some());
         for (line, kind, name) in &self.others {
             let text = match kind.as_str() {
                 // It waits for the engine already.

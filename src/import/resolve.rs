@@ -5,10 +5,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use super::expansion::{CLOSE, OPEN};
 use super::images::{Builder, Role, fresh, literal, slug};
 use super::model::{Content, Row};
-use super::script::{CLOSE, OPEN};
-use super::value::{Origin, Piece, values_of};
+use super::value::{Origin, Piece, Under, values_of};
 use super::{Remark, RemarkKind};
 
 static DURATION: LazyLock<Regex> =
@@ -75,7 +75,7 @@ impl Builder<'_, '_> {
         }
         for (line, name, variable) in &step.outputs {
             let variable = if variable.is_empty() { name } else { variable };
-            let pieces = self.values.pieces(&format!("{OPEN}{variable}{CLOSE}"), true);
+            let pieces = self.values.pieces(&format!("{OPEN}{variable}{CLOSE}"), Under::Any);
             let value = match pieces.as_slice() {
                 [Piece::Unknown(_)] if name.contains("VCS") || name.contains("COMMIT") => {
                     self.remark(
@@ -93,7 +93,7 @@ impl Builder<'_, '_> {
                     );
                     continue;
                 }
-                _ => self.render(*line, &format!("{OPEN}{variable}{CLOSE}"), true),
+                _ => self.rendered(*line, &pieces),
             };
             if !self.model.outputs.iter().any(|(known, _)| known == name) {
                 self.model.outputs.push((name.clone(), value));
@@ -106,7 +106,7 @@ impl Builder<'_, '_> {
         let pipeline = self.values.pipeline;
         let mut values: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (input, role) in self.roles.clone() {
-            let (found, origin) = values_of(pipeline, &input, self.inputs);
+            let (found, origin) = values_of(pipeline, &input, self.inputs, self.defaults.get(&input));
             let line = pipeline.variable(&input).map_or(1, |variable| variable.line);
             match origin {
                 Origin::Example => self.remark(line, RemarkKind::Note, format!("`{input}` has the value of its description's example; give others with --set {input}=VALUE,…")),

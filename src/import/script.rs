@@ -6,12 +6,11 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-use super::shell::{self, Command, Simple};
-
-/// Marks around the name of a shell variable in a text that the shell expands.
-pub(super) const OPEN: char = '\u{1}';
-/// The end of such a name.
-pub(super) const CLOSE: char = '\u{2}';
+use super::assignment::{Assignment, assignments};
+use super::build::{Build, build, build_at};
+use super::expansion::{CLOSE, OPEN, divided, marked, without_comment, words};
+use super::heredoc::{HereDocument, here_document};
+use super::known::{FUNCTION, said, unknown};
 
 /// What a script says.
 #[derive(Debug, Clone, Default)]
@@ -22,30 +21,6 @@ pub(super) struct Script {
     pub build: Option<Build>,
     /// What is not understood, by line.
     pub left: Vec<(usize, String)>,
-}
-
-/// `docker build …`.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Build {
-    pub line: usize,
-    /// Variables or texts behind `-t`.
-    pub tags: Vec<String>,
-    /// The file behind `-f`.
-    pub file: Option<String>,
-    /// `--build-arg`: name, value.
-    pub arguments: Vec<(String, String)>,
-    pub target: Option<String>,
-}
-
-/// `NAME=value`.
-#[derive(Debug, Clone)]
-pub(super) struct Assignment {
-    pub line: usize,
-    pub name: String,
-    /// As it is written, without quotes around the whole.
-    pub value: String,
-    /// Conditions of the `if`s around it.
-    pub conditions: Vec<String>,
 }
 
 /// A line of a file that a script writes; shell variables are between marks.
@@ -59,71 +34,23 @@ pub(super) struct Line {
 /// How the condition of an `else` begins.
 pub(super) const OTHERWISE: &str = "otherwise: ";
 
-static HEREDOC: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r#"(^|[^<])<<-?\s*(['"]?)(\w+)['"]?"#).expect("a pattern"));
 static ECHO: LazyLock<Regex> = LazyLock::new(|| {
     Regex::new(r#"^echo\s+(.*?)\s*>(>?)\s*["']?([A-Za-z0-9_./${}-]+)["']?$"#).expect("a pattern")
 });
-static ASSIGNMENT: LazyLock<Regex> = LazyLock::new(|| {
-    Regex::new(r"^(?:local\s+|export\s+|readonly\s+)?([A-Za-z_]\w*)=(.*)$").expect("a pattern")
-});
-static BUILD: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\bdocker\s+(?:buildx\s+|image\s+)?build(?:\s|$)").expect("a pattern"));
-static FUNCTION: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"^(?:function\s+)?([\w-]+)\s*\(\s*\)").expect("a pattern"));
-static VARIABLE: LazyLock<Regex> =
-    LazyLock::new(|| Regex::new(r"\\(.)|\$\{(\w+)(?::[^}]*)?\}|\$(\w+)").expect("a pattern"));
-
-/// Where a command to build begins behind its words, on a line that has one.
-fn build_at(line: &str) -> Option<usize> {
-    let line_start = line.trim_start();
-    if line_start.starts_with('#') || line_start.starts_with("echo ") {
-        return None;
-    }
-    BUILD.find(line).map(|found| found.end())
-}
-
-/// Whether a line builds an image.
-pub(super) fn builds(line: &str) -> bool {
-    build_at(line).is_some()
-}
-
-/// A here-document on a line: the file that it is written to, if it is, and whether it adds to it;
-/// whether the text is taken as it is; its end.
-struct HereDocument {
-    file: Option<(String, bool)>,
-    is_verbatim: bool,
-    end: String,
-}
-
-fn here_document(line: &str) -> Option<HereDocument> {
-    if line.trim_start().starts_with('#') {
-        return None;
-    }
-    let found = HEREDOC.captures(line)?;
-    let whole = found.get(0)?;
-    // What stands around it is the command.
-    let command = format!("{}{} {}", &line[..whole.start()], &found[1], &line[whole.end()..]);
-    let commands = shell::commands(command.trim(), &BTreeMap::new()).unwrap_or_default();
-    let file = commands.iter().find_map(|command| {
-        let Command::Simple(Simple { words, writes, .. }) = command else { return None };
-        let words: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
-        match (words.as_slice(), writes.as_slice()) {
-            (["cat"], [file]) => Some((file.text.clone(), line.contains(">>"))),
-            (["tee", file], []) => Some(((*file).to_owned(), false)),
-            (["tee", "-a", file], []) => Some(((*file).to_owned(), true)),
-            _ => None,
-        }
-    });
-    Some(HereDocument { file, is_verbatim: !found[2].is_empty(), end: found[3].to_owned() })
-}
+/// `: ${NAME:=default}`.
+static PRESET: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r#"^:\s+"?\$\{([A-Za-z_]\w*):?=([^"]*)\}"?$"#).expect("a pattern"));
+/// An alternative of a `case`.
+static ALTERNATIVE: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"^\(?[^()\s=]+(?:\s*\|\s*[^()\s=]+)*\)\s*(.*)$").expect("a pattern"));
 
 /// The name of a file without `./`.
 fn file_name(text: &str) -> String {
     text.strip_prefix("./").unwrap_or(text).to_owned()
 }
 
-fn is_dockerfile(file: &str) -> bool {
+/// Whether a file is a Dockerfile by its name.
+pub(super) fn is_dockerfile(file: &str) -> bool {
     let name = file.rsplit('/').next().unwrap_or(file);
     name.starts_with("Dockerfile") || name.ends_with(".Dockerfile") || name.ends_with(".dockerfile")
 }
@@ -154,7 +81,8 @@ impl Script {
             return None;
         }
         let written = self.files.entry(file).or_default();
-        if !adds && conditions.is_empty() {
+        // Where the one condition is met the other is too.
+        if !adds && written.iter().all(|line| line.conditions.starts_with(conditions)) {
             written.clear();
         }
         Some(written)
@@ -163,10 +91,9 @@ impl Script {
 
 /// Reads a script.
 pub(super) fn read(lines: &[(usize, String)]) -> Script {
-    let mut script = Script::default();
-    let mut conditions: Vec<String> = Vec::new();
     let functions: BTreeSet<&str> =
         lines.iter().filter_map(|(_, text)| Some(FUNCTION.captures(text.trim())?.get(1)?.as_str())).collect();
+    let mut reader = Reader { script: Script::default(), conditions: Vec::new(), functions };
     let mut at = 0;
     while let Some((line, text)) = lines.get(at) {
         at += 1;
@@ -176,214 +103,191 @@ pub(super) fn read(lines: &[(usize, String)]) -> Script {
             text = format!("{} {}", text.trim_end(), lines[at].1.trim());
             at += 1;
         }
-        let text = text.as_str();
-        if let Some(found) = here_document(text) {
-            let mut body = Vec::new();
-            while let Some((line, text)) = lines.get(at) {
-                at += 1;
-                if text.trim() == found.end {
-                    break;
-                }
-                let text = if found.is_verbatim { text.clone() } else { marked(text) };
-                body.push(Line { line: *line, text, conditions: conditions.clone() });
-            }
-            match found.file {
-                Some((file, adds)) => {
-                    if let Some(written) = script.open(&file, adds, *line, &conditions) {
-                        written.extend(body);
-                    }
-                }
-                None => script.unknown(*line, text, &functions),
-            }
-            continue;
-        }
-        if let Some(condition) = text.strip_prefix("if ") {
-            if !text.ends_with("; fi") {
-                conditions.push(condition.trim_end_matches("then").trim().to_owned());
-            }
-        } else if text == "else" || text.starts_with("elif ") {
-            conditions.pop();
-            conditions.push(format!("{OTHERWISE}{text}"));
-        } else if text == "fi" || text.starts_with("fi;") || text.starts_with("fi ") {
-            conditions.pop();
-        } else if let Some(found) = ECHO.captures(text) {
-            let text = marked(unquoted(&found[1]));
-            let (adds, file) = (!found[2].is_empty(), &found[3]);
-            if let Some(written) = script.open(file, adds, *line, &conditions) {
-                written.push(Line { line: *line, text, conditions: conditions.clone() });
-            }
-        } else if let Some(found) = ASSIGNMENT.captures(text) {
-            script.assignments.push(Assignment {
-                line: *line,
-                name: found[1].to_owned(),
-                value: unquoted(found[2].trim()).to_owned(),
-                conditions: conditions.clone(),
-            });
-        } else {
-            script.unknown(*line, text, &functions);
-        }
-        if let Some(at) = build_at(text) {
-            match script.build {
-                Some(_) => script.left.push((*line, "another `docker build`: only the first is read".into())),
-                None => script.build = Some(build(*line, &text[at..])),
+        for text in statements(&text) {
+            let text = reader.keywords(text);
+            match here_document(text) {
+                Some(found) => at = reader.here_document(*line, text, &found, lines, at),
+                None => reader.statement(*line, text),
             }
         }
     }
-    script
+    reader.script
 }
 
-/// What stands behind `docker build`.
-fn build(line: usize, text: &str) -> Build {
-    let mut build = Build { line, ..Build::default() };
-    let mut words = shell::words(text).into_iter();
-    while let Some(word) = words.next() {
-        let (option, value) = match word.split_once('=') {
-            Some((option, value)) if word.starts_with('-') => (option.to_owned(), Some(value.to_owned())),
-            _ => (word, None),
-        };
-        if !matches!(option.as_str(), "-t" | "--tag" | "-f" | "--file" | "--build-arg" | "--target") {
-            continue;
+/// The statements of a line; those of a `case` stay together.
+fn statements(text: &str) -> Vec<&str> {
+    let text = without_comment(text);
+    match text.contains(";;") {
+        true => vec![text],
+        false => divided(text, ';'),
+    }
+}
+
+/// Whether a text begins with a word of the shell, and what stands behind it.
+fn behind<'t>(text: &'t str, word: &str) -> Option<&'t str> {
+    let rest = text.strip_prefix(word)?;
+    (rest.is_empty() || rest.starts_with(char::is_whitespace)).then(|| rest.trim())
+}
+
+struct Reader<'t> {
+    script: Script,
+    /// Of the `if`s, `case`s and loops that are open.
+    conditions: Vec<String>,
+    functions: BTreeSet<&'t str>,
+}
+
+impl Reader<'_> {
+    /// Reads the here-document that begins on a line; gives where the script goes on.
+    fn here_document(
+        &mut self,
+        line: usize,
+        text: &str,
+        found: &HereDocument,
+        lines: &[(usize, String)],
+        mut at: usize,
+    ) -> usize {
+        let mut body = Vec::new();
+        let mut evaluated = Vec::new();
+        while let Some((line, text)) = lines.get(at) {
+            at += 1;
+            if text.trim() == found.end {
+                break;
+            }
+            if !found.is_verbatim && text.replace("\\$", "").contains("$(") {
+                evaluated.push((
+                    *line,
+                    format!("what the shell of the pipeline puts in for `$(…)`: `{}`", text.trim()),
+                ));
+            }
+            let text = if found.is_verbatim { text.clone() } else { marked(text) };
+            body.push(Line { line: *line, text, conditions: self.conditions.clone() });
         }
-        let Some(value) = value.or_else(|| words.next()).map(|value| marked(&value)) else { break };
-        match option.as_str() {
-            "-t" | "--tag" => build.tags.push(value),
-            "-f" | "--file" => build.file = Some(value),
-            "--target" => build.target = Some(value),
-            _ => match value.split_once('=') {
-                Some((name, value)) => build.arguments.push((name.to_owned(), value.to_owned())),
-                // Its value is that of the variable.
-                None => build.arguments.push((value.clone(), format!("{OPEN}{value}{CLOSE}"))),
-            },
+        match &found.file {
+            Some((file, adds)) => {
+                if is_dockerfile(file) {
+                    self.script.left.append(&mut evaluated);
+                }
+                if let Some(written) = self.script.open(file, *adds, line, &self.conditions) {
+                    written.extend(body);
+                }
+            }
+            None => self.unknown(line, text),
+        }
+        at
+    }
+
+    /// What stands behind `then`, `do` and `else`, and behind the head of a function.
+    fn keywords<'s>(&mut self, text: &'s str) -> &'s str {
+        let mut text = text;
+        loop {
+            if let Some(rest) = ["then", "do"].iter().find_map(|word| behind(text, word)) {
+                text = rest;
+            } else if let Some(rest) = behind(text, "else") {
+                self.conditions.pop();
+                self.conditions.push(format!("{OTHERWISE}else"));
+                text = rest;
+            } else if let Some(head) = FUNCTION.find(text)
+                && let Some(rest) = behind(text[head.end()..].trim_start(), "{")
+            {
+                text = rest;
+            } else {
+                return text;
+            }
         }
     }
-    build
-}
 
-/// Commands of a script that make nothing of an image, or that are looked at elsewhere.
-const KNOWN: &[&str] = &[
-    "echo", "printf", "set", "export", "local", "readonly", "declare", "unset", "for", "while", "until",
-    "case", "esac", "break", "continue", "exit", "return", "sleep", "cd", "pushd", "popd", "mkdir", "ls",
-    "pwd", "true", "false", ":", "[", "[[", "test", "command", "cat", "rm", "trap", "shift", "wait", "date",
-    "env", "apt-get", "apt", "apk", "yum", "dnf", "microdnf", "dockerd", "which", "function",
-];
-
-impl Script {
-    /// Says a line that is not understood.
-    fn unknown(&mut self, line: usize, text: &str, functions: &BTreeSet<&str>) {
-        if text.is_empty() || text.starts_with('#') || FUNCTION.is_match(text) {
+    fn statement(&mut self, line: usize, text: &str) {
+        if let Some(rest) = ["fi", "done", "esac"].iter().find_map(|word| behind(text, word)) {
+            self.conditions.pop();
+            if !rest.is_empty() {
+                self.rest(line, text, rest);
+            }
             return;
         }
-        let mut text = text.trim_end_matches(';').trim();
-        while let Some(rest) = ["then ", "else ", "do ", "! ", "{ "].iter().find_map(|k| text.strip_prefix(k))
-        {
-            text = rest.trim();
+        if let Some(found) = PRESET.captures(text) {
+            let text = format!("{0}=\"${{{0}:-{1}}}\"", &found[1], &found[2]);
+            return self.statement(line, &text);
         }
-        let commands = shell::commands(text, &BTreeMap::new()).unwrap_or_else(|| {
-            let words =
-                text.split_whitespace().map(|word| shell::Word { text: word.to_owned(), plain: true });
-            let words = words.collect();
-            vec![Command::Simple(Simple {
-                words,
-                writes: Vec::new(),
-                join: shell::Join::Then,
-                fallback: false,
-            })]
-        });
-        let is_known = |command: &Command| {
-            let Command::Simple(Simple { words, writes, .. }) = command else { return true };
-            let mut words =
-                words.iter().map(|word| word.text.as_str()).skip_while(|word| ASSIGNMENT.is_match(word));
-            let (first, second) = (words.next().unwrap_or(":"), words.next().unwrap_or_default());
-            let is_docker = first == "docker"
-                && matches!(
-                    second,
-                    "login"
-                        | "push"
-                        | "info"
-                        | "build"
-                        | "buildx"
-                        | "image"
-                        | "version"
-                        | "images"
-                        | "ps"
-                        | "logout"
-                );
-            let is_pattern = first.ends_with(')') || first.ends_with('(');
-            let is_brace = matches!(first, "{" | "}" | "then" | "else" | "fi" | "do" | "done" | ";;");
-            !writes.iter().any(|file| is_dockerfile(&file.text))
-                && (KNOWN.contains(&first)
-                    || functions.contains(first)
-                    || is_docker
-                    || is_pattern
-                    || is_brace)
-        };
-        if !commands.iter().all(is_known) {
-            let short: String = text.chars().take(100).collect();
-            let short = short.replace(char::is_control, " ");
-            self.left.push((line, format!("the command `{short}`")));
-        }
-    }
-}
-
-/// A text without the quotes around the whole of it.
-fn unquoted(text: &str) -> &str {
-    let command = text.strip_prefix('"').and_then(|text| text.strip_suffix('"'));
-    if let Some(command) = command.filter(|command| command.starts_with("$(") && command.ends_with(')')) {
-        return command;
-    }
-    for quote in ['"', '\''] {
-        let inner = text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote));
-        if let Some(inner) = inner.filter(|inner| !inner.contains(quote) || inner.contains("\\\"")) {
-            return inner;
-        }
-    }
-    text
-}
-
-/// A text as the shell expands it, with the names of variables between marks.
-pub(super) fn marked(text: &str) -> String {
-    let expanded = VARIABLE.replace_all(text, |found: &regex::Captures<'_>| {
-        match (found.get(1), found.get(2).or(found.get(3))) {
-            (Some(escaped), _) if matches!(escaped.as_str(), "$" | "\\" | "`" | "\"") => {
-                escaped.as_str().to_owned()
+        let is_case = self.conditions.last().is_some_and(|condition| behind(condition, "case").is_some());
+        if let Some(condition) = behind(text, "if") {
+            self.conditions.push(condition.to_owned());
+        } else if behind(text, "elif").is_some() {
+            self.conditions.pop();
+            self.conditions.push(format!("{OTHERWISE}{text}"));
+        } else if ["for", "while", "until"].iter().any(|word| behind(text, word).is_some()) {
+            self.conditions.push(text.to_owned());
+        } else if behind(text, "case").is_some() {
+            match text.ends_with("esac") {
+                true if text.contains(['=', '>']) => self.script.left.push((line, said(text))),
+                true => {}
+                false => self.conditions.push(text.to_owned()),
             }
-            (Some(_), _) => found[0].to_owned(),
-            (_, Some(name)) => format!("{OPEN}{}{CLOSE}", name.as_str()),
-            _ => String::new(),
+        } else if let Some(found) = ALTERNATIVE.captures(text).filter(|_| is_case) {
+            let rest = found.get(1).map_or("", |rest| rest.as_str());
+            return divided(rest.trim_end_matches(';'), ';')
+                .into_iter()
+                .for_each(|text| self.statement(line, text));
+        } else if is_case && text.ends_with(";;") {
+            let rest = text.trim_end_matches(';');
+            return divided(rest, ';').into_iter().for_each(|text| self.statement(line, text));
+        } else if let Some((text, adds, file)) = echoed(text) {
+            if let Some(written) = self.script.open(&file, adds, line, &self.conditions) {
+                written.extend(text.split('\n').map(|text| Line {
+                    line,
+                    text: text.to_owned(),
+                    conditions: self.conditions.clone(),
+                }));
+            }
+        } else if let Some((found, rest)) = assignments(line, text, &self.conditions) {
+            self.script.assignments.extend(found);
+            self.rest(line, text, rest);
+        } else {
+            self.unknown(line, text);
         }
-    });
-    // A backslash at the end of a line continues it, in the shell and in a Dockerfile.
-    expanded.into_owned()
-}
-
-/// What a pipeline of railyard's own has in its script.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Carried {
-    /// The files of the manifest: path and text.
-    pub files: Vec<(String, String)>,
-    /// The other lines.
-    pub others: Vec<(usize, String)>,
-}
-
-/// The line that runs railyard.
-pub(super) fn runs_railyard(lines: &[(usize, String)]) -> Option<usize> {
-    lines.iter().find(|(_, line)| line.trim_start().starts_with("railyard build")).map(|(line, _)| *line)
-}
-
-/// The files of a manifest that a pipeline of railyard's own carries along.
-pub(super) fn carried(lines: &[(usize, String)]) -> Carried {
-    let mut carried = Carried::default();
-    let mut rest = lines.iter();
-    while let Some((line, text)) = rest.next() {
-        let Some(HereDocument { file: Some((file, _)), end, .. }) = here_document(text) else {
-            carried.others.push((*line, text.clone()));
-            continue;
-        };
-        let text: String =
-            rest.by_ref().take_while(|(_, line)| *line != end).map(|(_, line)| format!("{line}\n")).collect();
-        carried.files.push((file, text));
+        if let Some(at) = build_at(text) {
+            match self.script.build {
+                Some(_) => {
+                    self.script.left.push((line, "another `docker build`: only the first is read".into()));
+                }
+                None => self.script.build = Some(build(line, &text[at..])),
+            }
+        }
     }
-    carried
+
+    /// Says a line that is not understood.
+    fn unknown(&mut self, line: usize, text: &str) {
+        self.script.left.extend(unknown(text, &self.functions).map(|text| (line, text)));
+    }
+
+    /// What stands behind something that was read.
+    fn rest(&mut self, line: usize, text: &str, rest: &str) {
+        let rest = rest.trim_start_matches(['&', '|']).trim();
+        match rest.starts_with(['>', '<', '2']) {
+            true if rest.contains("ockerfile") => self.script.left.push((line, said(text))),
+            true => {}
+            false => self.unknown(line, rest),
+        }
+    }
+}
+
+/// What an `echo` writes, whether it adds it, and the file.
+fn echoed(text: &str) -> Option<(String, bool, String)> {
+    let found = ECHO.captures(text)?;
+    let is_alone = ['&', '|'].iter().all(|operator| divided(&found[1], *operator).len() == 1);
+    let mut written = words(&found[1]);
+    let is_escaped = written.first().is_some_and(|word| word == "-e");
+    if is_escaped {
+        written.remove(0);
+    }
+    // Without the end of the line the next text goes on with it.
+    if !is_alone || written.first().is_some_and(|word| matches!(word.as_str(), "-n" | "-ne" | "-en")) {
+        return None;
+    }
+    let mut written = written.join(" ");
+    if is_escaped {
+        written = written.replace("\\n", "\n").replace("\\t", "\t");
+    }
+    Some((written, !found[2].is_empty(), found[3].to_owned()))
 }
 
 #[cfg(test)]
@@ -406,7 +310,7 @@ mod tests {
         assert_eq!(lines[0].text, "FROM ${B}");
         assert_eq!(lines[1].text, "ENV X=\u{1}A\u{2}");
         assert_eq!((lines[2].line, lines[2].text.as_str()), (7, "RUN x@\u{1}C\u{2}"));
-        assert_eq!(lines[2].conditions, ["[ -n \"$C\" ];"]);
+        assert_eq!(lines[2].conditions, ["[ -n \"$C\" ]"]);
         assert_eq!(read.assignments[0].value, "${A:-<+pipeline.variables.A>}");
         let build = Build { line: 9, tags: vec!["\u{1}TAG\u{2}".into()], ..Build::default() };
         assert_eq!(read.build, Some(build));
@@ -446,13 +350,69 @@ mod tests {
     }
 
     #[test]
-    fn carried_files_may_have_blanks_in_their_names() {
-        let lines = ["set -e", "cat >'ctx/a b.txt' <<'END'", "docker login -p x", "END", "railyard build"];
-        let lines: Vec<(usize, String)> =
-            lines.iter().enumerate().map(|(n, line)| (n + 1, (*line).to_owned())).collect();
-        let carried = carried(&lines);
-        assert_eq!(carried.files, [("ctx/a b.txt".to_owned(), "docker login -p x\n".to_owned())]);
-        assert_eq!(carried.others.len(), 2);
-        assert_eq!(runs_railyard(&lines), Some(5));
+    fn branches_on_one_line_are_read_like_others() {
+        let read = script(
+            "if [ -z \"$V\" ]; then V=latest; W='a;b'; else V=x; fi\nA=1; B=2\n\
+             if [ -n \"$C\" ]; then echo \"RUN c; d\" >> Dockerfile; fi\nENV\n",
+        );
+        let found: Vec<(&str, &str, &str)> = read
+            .assignments
+            .iter()
+            .map(|a| (a.name.as_str(), a.value.as_str(), a.conditions.first().map_or("", String::as_str)))
+            .collect();
+        let empty = "[ -z \"$V\" ]";
+        let expected = [
+            ("V", "latest", empty),
+            ("W", "a;b", empty),
+            ("V", "x", "otherwise: else"),
+            ("A", "1", ""),
+            ("B", "2", ""),
+        ];
+        assert_eq!(found, expected);
+        let line = &read.files["Dockerfile"][0];
+        assert_eq!(
+            (line.text.as_str(), line.conditions.as_slice()),
+            ("RUN c; d", &["[ -n \"$C\" ]".to_owned()][..])
+        );
+    }
+
+    #[test]
+    fn what_assigns_or_writes_is_never_passed_over() {
+        let text = "[ -z \"$V\" ] && V=latest\nA=1 || B=2\ncase $x in a) V=1;; esac\n{ echo a; } > Dockerfile\n\
+                    [ -z \"$V\" ] && export V=b\necho -n FROM > Dockerfile\necho a && echo FROM b > Dockerfile\n[ -n \"$V\" ] && { V=1; }\n\
+                    cat > Dockerfile <<EOF\nENV A=$(date)\nEOF\n";
+        let lines: Vec<usize> = script(text).left.into_iter().map(|(line, _)| line).collect();
+        assert_eq!(lines, [1, 2, 3, 4, 5, 6, 7, 8, 10]);
+        let read = script(
+            "case $x in\n  a | b) V=1 ;;\n  *)\n    V=2\n    ;;\nesac\nwhile true; do W=1; done\nf() { X=1; }",
+        );
+        let found: Vec<(&str, usize)> =
+            read.assignments.iter().map(|a| (a.value.as_str(), a.conditions.len())).collect();
+        assert_eq!(found, [("1", 1), ("2", 1), ("1", 1), ("1", 0)]);
+    }
+
+    #[test]
+    fn a_file_that_is_written_anew_loses_what_was_in_it_under_the_same_conditions() {
+        let read = script(
+            "echo FROM a > Dockerfile\nif x; then cat > Dockerfile <<EOF\nFROM b\nEOF\nelse echo FROM c > Dockerfile; fi\n",
+        );
+        let lines: Vec<(&str, usize)> =
+            read.files["Dockerfile"].iter().map(|line| (line.text.as_str(), line.conditions.len())).collect();
+        assert_eq!(lines, [("FROM a", 0), ("FROM b", 1), ("FROM c", 1)]);
+        let read = script(
+            "while x; do\n  echo FROM a > Dockerfile\n  echo FROM b > Dockerfile\ndone\n: \"${A:=b c}\"",
+        );
+        assert_eq!(read.files["Dockerfile"].len(), 1);
+        assert_eq!(read.assignments[0].value, "${A:-b c}");
+    }
+
+    #[test]
+    fn single_quotes_keep_variables_for_the_dockerfile() {
+        let read = script(
+            "echo 'ENV H=/opt/${NAME}' >> Dockerfile\necho \"ENV I=$NAME\" 'x $Y' >> Dockerfile\nA='$B'\n",
+        );
+        let lines: Vec<&str> = read.files["Dockerfile"].iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(lines, ["ENV H=/opt/${NAME}", "ENV I=\u{1}NAME\u{2} x $Y"]);
+        assert_eq!(read.assignments[0].text, "$B");
     }
 }

@@ -60,20 +60,6 @@ pub(super) fn commands(text: &str, constants: &BTreeMap<String, String>) -> Opti
     (parser.at == tokens.len()).then_some(commands)
 }
 
-/// The words of the first command of a text.
-pub(super) fn words(text: &str) -> Vec<String> {
-    // A quote that is never closed ends at the end.
-    let found = tokens(text, &BTreeMap::new())
-        .or_else(|| tokens(&format!("{text}\""), &BTreeMap::new()))
-        .unwrap_or_default();
-    let words = found.into_iter().map_while(|token| match token {
-        Token::Word(word) => Some(Some(word.text)),
-        Token::Write(_) => Some(None),
-        Token::Operator(_) => None,
-    });
-    words.flatten().collect()
-}
-
 /// Characters of a value that mean nothing to the shell.
 fn is_harmless(value: &str) -> bool {
     value.chars().all(|c| c.is_ascii_alphanumeric() || "._:/@+-,\u{1}\u{2}".contains(c))

@@ -76,8 +76,13 @@ impl Node {
     /// The lines of a text with their places; of a quoted text all have the same.
     pub(super) fn lines(&self) -> Vec<(usize, String)> {
         let Value::Text { text, block } = &self.value else { return Vec::new() };
+        if text.is_empty() {
+            return Vec::new();
+        }
         let place = |n: usize| if *block { self.line + n } else { self.line };
-        text.lines().enumerate().map(|(n, line)| (place(n), line.to_owned())).collect()
+        // Only at `\n`: files that are carried along may have other line ends.
+        let text = text.strip_suffix('\n').unwrap_or(text);
+        text.split('\n').enumerate().map(|(n, line)| (place(n), line.to_owned())).collect()
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod config;
 mod downloads;
+mod elision;
 mod layers;
 mod mentions;
 mod references;
@@ -260,10 +261,7 @@ impl<'m> Expansion<'m> {
         let mut failed = false;
         for name in &image.layers {
             let Some(layer) = self.layer_positions.get(name.value.as_str()) else { return Err(Failed) };
-            match self.layers(*layer, point, elide, image) {
-                Ok(ids) => layers.extend(ids),
-                Err(Failed) => failed = true,
-            }
+            failed |= self.layers(*layer, point, elide, image, &mut layers).is_err();
         }
         if failed {
             return Err(Failed);

@@ -1,5 +1,7 @@
 //! `[[rules]]`: what is said of cells for which a condition is true.
 
+use std::collections::HashMap;
+
 use super::cell::{CellId, Warning};
 use super::product::{cell_name, coordinates};
 use super::template::{Failed, Point, Renderer};
@@ -17,6 +19,7 @@ pub(super) fn judge<'m>(
     cells: &[(usize, &Point)],
 ) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
     for rule in &manifest.rules {
         for said in said(rule, manifest, renderer, cells) {
             match rule.level {
@@ -24,9 +27,12 @@ pub(super) fn judge<'m>(
                     let diagnostic = rejected(rule, manifest, renderer, cells, &said);
                     renderer.diagnostics.push(diagnostic);
                 }
-                RuleLevel::Warn => match warnings.iter_mut().find(|known| known.text == said.text) {
-                    Some(known) => known.cells.extend(said.cells),
-                    None => warnings.push(said),
+                RuleLevel::Warn => match known.get(&said.text) {
+                    Some(at) => warnings[*at].cells.extend(said.cells),
+                    None => {
+                        known.insert(said.text.clone(), warnings.len());
+                        warnings.push(said);
+                    }
                 },
             }
         }
@@ -47,13 +53,17 @@ fn said<'m>(
 ) -> Vec<Warning> {
     let about: Vec<bool> = manifest.images.iter().map(|image| is_about(rule, image, renderer)).collect();
     let mut said: Vec<Warning> = Vec::new();
+    let mut known: HashMap<String, usize> = HashMap::new();
     for (position, (_, point)) in cells.iter().enumerate().filter(|(_, (image, _))| about[*image]) {
         // What cannot be rendered has been reported.
         let Ok(text) = speaks(rule, renderer, point) else { break };
         let Some(text) = text else { continue };
-        match said.iter_mut().find(|known| known.text == text) {
-            Some(known) => known.cells.push(CellId(position)),
-            None => said.push(Warning { text, cells: vec![CellId(position)] }),
+        match known.get(&text) {
+            Some(at) => said[*at].cells.push(CellId(position)),
+            None => {
+                known.insert(text.clone(), said.len());
+                said.push(Warning { text, cells: vec![CellId(position)] });
+            }
         }
     }
     said

@@ -167,8 +167,8 @@ pub struct CellDocument {
 pub struct StepDocument {
     /// Its id in this document.
     pub id: u32,
-    /// `resolve`, `index`, `artifact`, `setup`, `place`, `assemble`, `abi`, `push`, `load`, `check`,
-    /// `tag`.
+    /// `resolve`, `index`, `artifact`, `dockerfile`, `setup`, `place`, `assemble`, `abi`, `push`, `load`,
+    /// `check`, `tag`.
     pub kind: &'static str,
     /// For people.
     pub label: String,

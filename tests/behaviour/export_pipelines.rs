@@ -207,6 +207,48 @@ fn an_exported_pipeline_comes_back_as_the_same_manifest() {
     assert_eq!(again, exported);
 }
 
+#[test]
+fn values_from_outside_stay_out_of_exports() {
+    let project = Project::new(
+        "schema = 1\n[project]\nname = \"p\"\nrepository = \"registry.test/p\"\n[vars]\ntoken = \"none\"\n\
+         [layers.file]\ndownloads = [{ urls = [\"https://host/f?token={{ vars.token }}\"], path = \"/f\", \
+         sha256 = \"0000000000000000000000000000000000000000000000000000000000000000\" }]\n\
+         [images.app]\nbase = \"scratch\"\ntags = [\"1\"]\nlayers = [\"file\"]\n",
+    );
+    let set = ["--var", "token=hunter2"];
+    for target in ["harness-pipeline", "github-actions"] {
+        let ended = project.run(&[&["export", target], &set[..]].concat()).code(0);
+        assert!(
+            !ended.out.contains("hunter2") && !ended.err.contains("hunter2"),
+            "{}{}",
+            ended.out,
+            ended.err
+        );
+        assert!(all(&yaml(&ended.out), "default").contains(&&json!("none")), "{}", ended.out);
+        ended.says(&["note: values from outside", "`token`"]);
+    }
+    for target in ["dockerfile", "bake"] {
+        let ended = project.run(&[&["export", target, "--out", target], &set[..]].concat()).code(2);
+        assert!(!ended.err.contains("hunter2"), "{}", ended.err);
+        ended.says(&["has a part from outside", "https://host/f?token=$token"]);
+    }
+}
+
+#[test]
+fn files_with_other_line_ends_are_carried_as_they_are() {
+    let project = Project::new(
+        "schema = 1\n[project]\nname = \"p\"\nrepository = \"registry.test/p\"\n\
+         [images.app]\ntags = [\"1\"]\ndockerfile = { context = \"ctx\" }\n",
+    );
+    std::fs::create_dir(project.path("ctx")).unwrap();
+    project.write("ctx/Dockerfile", "FROM scratch\nCOPY a /\n");
+    project.write("ctx/a", "x\r\ny\r\n");
+    project.write("pipeline.yaml", &project.run(&["export", "harness-pipeline"]).code(0).out);
+    project.run(&["import", "harness-pipeline", "pipeline.yaml", "--out", "back"]).code(0);
+    assert_eq!(project.read("back/ctx/a"), "x\r\ny\r\n");
+    assert_eq!(project.read("back/ctx/Dockerfile"), "FROM scratch\nCOPY a /\n");
+}
+
 fn fixture(name: &str) -> (String, String) {
     let path = format!("{ROOT}/tests/pipelines/{name}.yaml");
     (std::fs::read_to_string(&path).unwrap(), path)

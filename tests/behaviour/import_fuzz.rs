@@ -44,11 +44,14 @@ fn pipeline(dockerfile: &str, command: &str) -> String {
     )
 }
 
-const INSTRUCTIONS: [&str; 28] = [
+const INSTRUCTIONS: [&str; 31] = [
     "FROM ${R}",
     "FROM ${R} AS base",
     "ARG R",
     "ARG X=1",
+    "ARG Y=1 Z='x y' W=v${Y}-$NONE",
+    "ENV Q='${Z}' P=\\$Y",
+    "RUN curl -fo /x https://a/x || rm -f /x",
     "ENV A=1 B=\"x y\"",
     "ENV my.var='{{ x }}'",
     "ENV PATH=/a:$PATH:/b",

@@ -24,9 +24,16 @@ impl<'m> Expansion<'m> {
         let mut extra: Vec<(Arc<str>, Value)> = vec![("tool".into(), Value::from(tool.name.value.as_str()))];
         let version = match own {
             Some(text) => Some((&tool_use.tool, text)),
-            None => match tool_use.version.as_ref().or(tool.version.as_ref()) {
-                Some(version) => Some((version, self.renderer.render(version, point, &[])?)),
-                None => None,
+            None => match (&tool_use.version, &tool.version) {
+                // What was looked up or supposed stands where several tools may have it from: it is taken
+                // as it is, as templates are known by their places.
+                (None, Some(version)) if tool.discovery.is_some() || version.is_literal() => {
+                    Some((version, version.text.as_str().into()))
+                }
+                (Some(version), _) | (None, Some(version)) => {
+                    Some((version, self.renderer.render(version, point, &[])?))
+                }
+                (None, None) => None,
             },
         };
         if let Some((version, text)) = version {

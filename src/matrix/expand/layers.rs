@@ -26,29 +26,32 @@ impl<'m> Expansion<'m> {
         axes
     }
 
-    /// A layer of a cell: none where it is left out, several where it stands for items of a list.
+    /// Adds a layer to those of a cell: none where it is left out, several where it stands for items of a
+    /// list.
     pub(super) fn layers(
         &mut self,
         position: usize,
         point: &Point,
         base: Option<&Source>,
         user: &'m Image,
-    ) -> Result<Vec<LayerId>, Failed> {
+        layers: &mut Vec<LayerId>,
+    ) -> Result<(), Failed> {
         let Some(each) = &self.manifest.layers[position].each else {
-            return Ok(self.layer(position, point, base, user, None)?.into_iter().collect());
+            let layer = self.layer(position, point, base, (user, &layers[..]), None)?;
+            layers.extend(layer);
+            return Ok(());
         };
         let items = self.items(each, point)?;
-        let mut layers = Vec::with_capacity(items.len());
         let mut failed = false;
         for item in items.iter() {
             self.renderer.set_item(Some(item.clone()));
-            match self.layer(position, point, base, user, Some(item.to_string())) {
+            match self.layer(position, point, base, (user, &layers[..]), Some(item.to_string())) {
                 Ok(layer) => layers.extend(layer),
                 Err(Failed) => failed = true,
             }
         }
         self.renderer.set_item(None);
-        if failed { Err(Failed) } else { Ok(layers) }
+        if failed { Err(Failed) } else { Ok(()) }
     }
 
     /// The items of a list at a point, each list evaluated once.
@@ -68,13 +71,13 @@ impl<'m> Expansion<'m> {
         position: usize,
         point: &Point,
         base: Option<&Source>,
-        user: &'m Image,
+        (user, beneath): (&'m Image, &[LayerId]),
         item: Option<String>,
     ) -> Result<Option<LayerId>, Failed> {
         let layer = &self.manifest.layers[position];
         let axes = self.axes_of_layer(position);
         let projected: Vec<u16> = axes.iter().map(|axis| point[*axis]).collect();
-        let elided = self.elided(layer, point, base, user)?;
+        let elided = self.elided(layer, point, base, user, beneath)?;
         let key = (position, projected, elided, item);
         if let Some(known) = self.memo.get(&key) {
             return *known;
@@ -92,36 +95,6 @@ impl<'m> Expansion<'m> {
         });
         self.memo.insert(key, result);
         result
-    }
-
-    /// For each part whether it copies from the cell's own base to the same path.
-    fn elided(
-        &mut self,
-        layer: &'m Layer,
-        point: &Point,
-        base: Option<&Source>,
-        user: &'m Image,
-    ) -> Result<Vec<bool>, Failed> {
-        let LayerContent::Parts(parts) = &layer.content else { return Ok(Vec::new()) };
-        if !self.wanted(layer.when.as_ref(), point)? {
-            return Ok(Vec::new());
-        }
-        let mut elided = Vec::with_capacity(parts.len());
-        for part in parts {
-            let hit = match (part, base) {
-                (Part::Copy(copy), Some(base))
-                    if copy.to.is_none()
-                        && copy.chmod.is_none()
-                        && copy.owner.is_none()
-                        && self.wanted(copy.when.as_ref(), point)? =>
-                {
-                    self.source(&copy.from, copy.at, point, user)? == *base
-                }
-                _ => false,
-            };
-            elided.push(hit);
-        }
-        Ok(elided)
     }
 
     /// Whether a condition holds; where there is none it does.

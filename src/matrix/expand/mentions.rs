@@ -94,7 +94,7 @@ impl<'m> AxisCollector<'_, 'm> {
                 // Which one a template names is not known yet: it may be any.
                 let manifest = self.expansion.manifest;
                 for tool in manifest.tools.iter().filter(|t| !named || t.name.value == tool_use.tool.text) {
-                    self.all(&tool.version);
+                    self.all(tool.version.iter().filter(|_| tool.discovery.is_none()));
                     self.download(&tool.download);
                 }
             }
