@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use super::cache::StandIn;
-use super::deliver::blocking;
+use super::deliver::{blocking, file_error};
 use super::error::StepError;
 use super::make::{open, store_blob};
 use crate::event::Direction;
@@ -173,11 +173,10 @@ impl Blobs {
             let mut last = None;
             for repository in self.origins(descriptor.digest) {
                 let meter = self.meter(progress, Direction::Fetched);
-                match self.registry.fetch_blob(&repository, descriptor, &path, meter).await {
-                    Ok(()) => {
-                        self.store.trust(descriptor.digest);
-                        return Ok(());
-                    }
+                // What a kill leaves of it lies where it is swept.
+                let temporary = self.store.temporary_file()?.into_temp_path();
+                match self.registry.fetch_blob(&repository, descriptor, &temporary, meter).await {
+                    Ok(()) => return Ok(self.store.put_path(temporary, descriptor.digest)?),
                     Err(error) => last = Some(error),
                 }
             }
@@ -337,6 +336,6 @@ pub(super) fn import_file(store: &Store, path: &Path, digest: Digest) -> Result<
     }
     let temporary = store.temporary_file()?;
     std::fs::copy(path, temporary.path())
-        .map_err(|e| StepError::new(format!("failed to copy `{}`: {e}", path.display())))?;
+        .map_err(|e| file_error("copy", path, &e))?;
     Ok(store.put_file(temporary, digest)?)
 }

@@ -57,7 +57,7 @@ impl Store {
     }
 
     /// Notes that a blob was hashed as it was written.
-    pub fn trust(&self, digest: Digest) {
+    fn trust(&self, digest: Digest) {
         locked(&self.verified).insert(digest);
     }
 
@@ -127,9 +127,17 @@ impl Store {
     /// # Errors
     /// When it cannot be renamed.
     pub fn put_file(&self, temporary: tempfile::NamedTempFile, digest: Digest) -> Result<(), StoreError> {
+        self.put_path(temporary.into_temp_path(), digest)
+    }
+
+    /// As [`Store::put_file`], of a temporary file that somebody else wrote by its name.
+    ///
+    /// # Errors
+    /// When it cannot be renamed.
+    pub fn put_path(&self, temporary: tempfile::TempPath, digest: Digest) -> Result<(), StoreError> {
         let path = self.blob_path(digest);
         let readable = fs::Permissions::from_mode(0o644);
-        temporary.as_file().set_permissions(readable).map_err(file("set the mode of", temporary.path()))?;
+        fs::set_permissions(&temporary, readable).map_err(file("set the mode of", &temporary))?;
         temporary.persist(&path).map_err(|e| file("write", &path)(e.error))?;
         self.trust(digest);
         Ok(())
