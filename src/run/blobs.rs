@@ -31,6 +31,23 @@ pub fn silent() -> Progress {
 /// Makes a blob of this machine's own results again.
 pub(super) type Maker = Box<dyn Fn(Digest) -> BoxFuture<'static, Result<(), StepError>> + Send + Sync>;
 
+tokio::task_local! {
+    /// The lost blobs that this work is to bring.
+    static MAKING: Vec<Digest>;
+}
+
+/// Carries out what is to bring a lost blob. Who asks for that blob in it would wait for himself.
+async fn making<T>(digest: Digest, work: impl Future<Output = T>) -> T {
+    let mut lost = MAKING.try_with(Clone::clone).unwrap_or_default();
+    lost.push(digest);
+    MAKING.scope(lost, work).await
+}
+
+/// Whether this work is to bring a lost blob.
+pub(super) fn is_making_again() -> bool {
+    MAKING.try_with(|_| ()).is_ok()
+}
+
 /// Counters of a run.
 #[derive(Debug, Default)]
 pub struct Traffic {
@@ -159,6 +176,11 @@ impl Blobs {
     /// where it is missing or damaged.
     pub async fn ensure(&self, descriptor: &Descriptor, progress: &Progress) -> Result<PathBuf, StepError> {
         let path = self.store.blob_path(descriptor.digest);
+        if MAKING.try_with(|lost| lost.contains(&descriptor.digest)).unwrap_or(false) {
+            let digest = descriptor.digest;
+            return Err(StepError::new(format!("the lost blob `{digest}` is needed to make it again"))
+                .help("run again with `--no-reuse` to make it anew"));
+        }
         let slot = self.fetches.slot(descriptor.digest);
         slot.get_or_try_init(|| async {
             if self.is_sound(descriptor).await? {
@@ -183,15 +205,18 @@ impl Blobs {
             if let Some(stand_in) = self.stand_in(descriptor.digest) {
                 return self.restore(descriptor, stand_in, progress).await;
             }
+            let mut made = Ok(());
             if let Some(maker) = self.maker.get() {
-                maker(descriptor.digest).await?;
+                made = making(descriptor.digest, maker(descriptor.digest)).await;
                 if self.store.holds(descriptor) {
                     return Ok(());
                 }
             }
-            Err(match last {
-                Some(error) => error.into(),
-                None => StepError::new(format!(
+            Err(match (last, made) {
+                // A registry that does not give what it has is the cause, whatever was tried instead.
+                (Some(error), made) if made.is_ok() || !is_lack(&error.kind) => error.into(),
+                (_, Err(error)) => error,
+                (_, Ok(())) => StepError::new(format!(
                     "blob `{}` is neither in the store nor in a known repository",
                     descriptor.digest
                 ))
@@ -327,6 +352,10 @@ fn is_about_content(kind: &RegistryErrorKind) -> bool {
     matches!(kind, Malformed(_) | Mismatch { .. } | Status { .. })
 }
 
+fn is_lack(kind: &RegistryErrorKind) -> bool {
+    matches!(kind, RegistryErrorKind::NotFound)
+}
+
 /// Takes a blob out of a file of an OCI layout.
 pub(super) fn import_file(store: &Store, path: &Path, digest: Digest) -> Result<(), StepError> {
     let (found, _) = Store::hash_file(path)?;
@@ -335,7 +364,6 @@ pub(super) fn import_file(store: &Store, path: &Path, digest: Digest) -> Result<
             .help("write the layout anew"));
     }
     let temporary = store.temporary_file()?;
-    std::fs::copy(path, temporary.path())
-        .map_err(|e| file_error("copy", path, &e))?;
+    std::fs::copy(path, temporary.path()).map_err(|e| file_error("copy", path, &e))?;
     Ok(store.put_file(temporary, digest)?)
 }

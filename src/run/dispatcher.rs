@@ -68,7 +68,7 @@ pub async fn dispatch(
     mut interrupts: mpsc::UnboundedReceiver<()>,
 ) -> RunEnd {
     let steps = plan.graph.node_count();
-    worker.make_good();
+    worker.make_good(actions);
     let mut dispatcher = Dispatcher {
         matrix,
         plan,

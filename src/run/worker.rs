@@ -12,7 +12,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::{OnceCell, mpsc};
 
 pub(super) use self::sources::used;
-use super::blobs::{Blobs, Once, Progress};
+use super::blobs::{Blobs, Once, Progress, is_making_again};
 use super::cache::Cache;
 use super::download::Downloads;
 use super::error::StepError;
@@ -206,8 +206,9 @@ impl Worker {
     }
 
     pub(super) fn set(&self, id: StepId, value: StepValue) {
-        // A step ends once; a second value could only be the same.
-        let _ = self.values[id.0 as usize].set(value);
+        let is_first = self.values[id.0 as usize].set(value).is_ok();
+        // A step ends once. What is made again for its blob stays what it was to the steps above.
+        debug_assert!(is_first || is_making_again(), "a step has one result");
     }
 
     pub(super) fn value(&self, id: StepId) -> Option<&StepValue> {
