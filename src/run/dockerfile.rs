@@ -191,29 +191,25 @@ impl Worker {
         let mut files = ImageFiles { tree: Tree::default(), layers: Vec::new() };
         let mut diff_ids = Vec::new();
         let mut empty = Vec::new();
-        let mut made: HashMap<DiffId, (Descriptor, DiffId)> = HashMap::new();
-        for (built_id, file) in built.layers {
-            let layer = match (sources.layers.get(&built_id), made.get(&built_id), file) {
-                (Some(known), ..) => Some((known.clone(), built_id)),
-                (None, Some(again), _) => Some(again.clone()),
-                (None, None, Some(file)) => {
+        for built_id in built.layers {
+            let (blob, diff_id) = match (sources.layers.get(&built_id), built.files.get(&built_id)) {
+                (Some(known), _) => (known.clone(), built_id),
+                (None, Some(file)) => {
+                    // The same layer again may change something else: other files lie beneath it.
                     let (store, level, beneath) =
                         (self.store.clone(), self.settings.level, files.tree.clone());
-                    let until = sources.created;
-                    let blob =
-                        blocking(move || canonical(&store, file.path(), &beneath, level, until)).await?;
+                    let (until, path) = (sources.created, file.path().to_owned());
+                    let blob = blocking(move || canonical(&store, &path, &beneath, level, until)).await?;
                     let Some(blob) = blob else {
                         empty.push(true);
                         continue;
                     };
-                    let layer = (blob.descriptor.clone(), blob.diff_id);
+                    let layer = (blob.descriptor, blob.diff_id);
                     self.images.remember(layer.0.digest, layer.1, Arc::new(blob.index))?;
-                    made.insert(built_id, layer.clone());
-                    Some(layer)
+                    layer
                 }
-                (None, None, None) => None,
+                (None, None) => return Err(StepError::new("the engine left a layer out")),
             };
-            let (blob, diff_id) = layer.ok_or_else(|| StepError::new("the engine left a layer out"))?;
             files.tree = files.tree.push(self.images.index(&blob, &progress).await?);
             files.layers.push(blob);
             diff_ids.push(diff_id);
