@@ -105,6 +105,7 @@ impl From<EngineError> for StepError {
 impl From<RegistryError> for StepError {
     fn from(error: RegistryError) -> Self {
         let (help, environment) = match &error.kind {
+            RegistryErrorKind::File { source, .. } => return Self::of_file(error.to_string(), source),
             RegistryErrorKind::Denied(_) => (
                 Some("log in to the registry (`docker login`), or check the account's rights".to_owned()),
                 true,
