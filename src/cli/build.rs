@@ -25,10 +25,10 @@ use crate::mirror::{MirrorImage, MirrorReport, MirrorSettings};
 use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Wanted, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
-    Behaviour, Cache, Knowledge, Recorder, RunEnd, Services, Settings, Swept, Worker, dispatch, measured,
-    publish_lock, sweep_leftovers,
+    Behaviour, Cache, Knowledge, RecordError, Recorder, RunEnd, Services, Settings, Swept, Worker, dispatch,
+    measured, publish_lock, sweep_leftovers,
 };
-use crate::store::{RunRow, Store, StoreError};
+use crate::store::{RunRow, Store};
 
 /// How long the engine may take to remove what a run left.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -178,7 +178,7 @@ async fn build_async(
     let delivered = interruptible(deliver(&worker, &world, &plan, outputs, &end)).await;
     let delivered = note_interrupt(&mut end, delivered);
     drop(worker);
-    if let Ok(Err(error)) = shown.join() {
+    if let Err(error) = shown.join().unwrap_or(Err(RecordError::Panicked)) {
         say(&format!("note: the history of this run is not complete: {error}"));
     }
     let mirrored = mirror(build, &world, &mirrored, limits, &mut end).await;
@@ -290,7 +290,7 @@ fn show(
     mut reporter: Box<dyn Reporter>,
     recorder: Recorder,
     mut receiver: mpsc::UnboundedReceiver<Event>,
-) -> Result<(), StoreError> {
+) -> Result<(), RecordError> {
     while let Some(event) = receiver.blocking_recv() {
         reporter.event(&event);
         recorder.event(&event);

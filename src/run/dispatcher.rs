@@ -134,6 +134,7 @@ pub async fn dispatch(
             Some(()) = interrupts.recv() => {
                 interruptions += 1;
                 dispatcher.schedule.stop();
+                dispatcher.worker.stop();
                 dispatcher.send(Event::Interrupted);
                 if interruptions > 1 {
                     tasks.abort_all();

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, mpsc, watch};
 
 pub(super) use self::sources::used;
 use super::blobs::{Blobs, Once, Progress, is_making_again};
@@ -128,6 +128,8 @@ pub struct Worker {
     said: Mutex<HashSet<String>>,
     /// Whether the engine has pulled or loaded an image in this run.
     pub(super) engine_answered: AtomicBool,
+    /// Whether nothing more is begun, no further attempt of a step either.
+    stop: watch::Sender<bool>,
     /// Diff IDs of the runs that were carried out, by key.
     outputs: Mutex<Vec<(Digest, DiffId)>>,
 }
@@ -193,6 +195,7 @@ impl Worker {
             inspector,
             said: Mutex::default(),
             engine_answered: AtomicBool::new(false),
+            stop: watch::Sender::new(false),
             outputs: Mutex::default(),
         };
         for (id, record) in records {
@@ -346,6 +349,11 @@ impl Worker {
         }
     }
 
+    /// From now on no step is tried again.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
     pub(super) fn emit(&self) -> mpsc::UnboundedSender<Event> {
         self.events.clone()
     }
@@ -369,7 +377,7 @@ impl Worker {
             let why = self.mask(&error.message);
             let _ = self.events.send(Event::StepRetried { step: id, pause, why });
         };
-        retried(&PAUSES, passes, tell, || self.attempt(id)).await
+        retried(&PAUSES, self.stop.subscribe(), passes, tell, || self.attempt(id)).await
     }
 
     async fn attempt(self: &Arc<Self>, id: StepId) -> Result<StepReport, StepError> {
