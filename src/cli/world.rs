@@ -85,12 +85,7 @@ pub fn registry(manifest: &Manifest, directory: &Path) -> (Arc<dyn Registry>, Cr
 
 /// What completes the lock.
 pub fn pinner(world: &World, transfers: usize) -> Pinner {
-    Pinner {
-        images: world.images.clone(),
-        downloads: world.downloads.clone(),
-        blobs: world.blobs.clone(),
-        transfers,
-    }
+    Pinner { images: world.images.clone(), downloads: world.downloads.clone(), transfers }
 }
 
 /// What is done about inputs that the lock lacks.
@@ -174,7 +169,7 @@ impl World {
     /// The cache repository, where the project has one.
     pub fn cache(&self, project: &Project) -> Option<Cache> {
         let repository = project.matrix.cache.clone()?;
-        Some(Cache::new(repository, self.registry.clone(), self.blobs.clone(), self.store.clone()))
+        Some(Cache::new(repository, self.registry.clone(), self.blobs.clone()))
     }
 
     /// Statements of what went into images.

@@ -290,11 +290,12 @@ impl Worker {
         let request = self.request(image, command, Collect::Nothing)?;
         let (events, seen) = (self.emit(), output.clone());
         let lines: LineSink = Box::new(move |line| {
-            let line = log.line(line);
+            // As it was printed: a secret may stand in what is expected, or be a part of its words.
             if let Ok(mut seen) = seen.lock() {
-                seen.push_str(&line);
+                seen.push_str(line);
                 seen.push('\n');
             }
+            let line = log.line(line);
             let _ = events.send(Event::StepLine { step: id, line });
         });
         let run = self.engine.run(request, lines, Box::new(|_| Ok(()))).await?;

@@ -6,7 +6,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::assemble::{MAX_LAYERS, as_oci};
+use super::assemble::{MAX_LAYERS, as_oci, documents};
 use super::deliver::{blocking, file_error};
 use super::error::StepError;
 use super::images::ImageFiles;
@@ -16,10 +16,7 @@ use crate::engine::{BuildRequest, BuiltImage, LineSink, SecretValue};
 use crate::event::Event;
 use crate::layer::{ChangesSpec, LayerBlob, NORMALISED_MTIME, Tree, normalise_changes};
 use crate::matrix::{CellId, ConfigSpec, DockerfileId, NetworkName, Recipe, Source, fill_base_env};
-use crate::oci::{
-    Descriptor, DiffId, Digest, History, ImageConfig, ImageManifest, MEDIA_CONFIG, MEDIA_MANIFEST,
-    to_canonical_json,
-};
+use crate::oci::{Descriptor, DiffId, Digest, History, ImageConfig};
 use crate::plan::StepId;
 use crate::store::{ImageRecord, Store};
 
@@ -287,23 +284,6 @@ fn settle_history(history: &mut [History], base: &[History], empty: &[bool], cre
         }
     }
     inherited
-}
-
-fn documents(config: &ImageConfig, layers: Vec<Descriptor>) -> ImageRecord {
-    let config_json = to_canonical_json(config);
-    let config = Descriptor::new(MEDIA_CONFIG, Digest::of(&config_json), config_json.len() as u64);
-    let manifest_json = to_canonical_json(&ImageManifest::image(config.clone(), layers.clone()));
-    let manifest = Descriptor::new(MEDIA_MANIFEST, Digest::of(&manifest_json), manifest_json.len() as u64);
-    ImageRecord {
-        manifest,
-        config,
-        layers,
-        manifest_json: String::from_utf8(manifest_json).expect("JSON is UTF-8"),
-        config_json: String::from_utf8(config_json).expect("JSON is UTF-8"),
-        made: 0,
-        outputs: None,
-        inherited: None,
-    }
 }
 
 /// The image with further labels, and as created when it was asked for.
