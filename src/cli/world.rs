@@ -68,15 +68,15 @@ pub fn registry(manifest: &Manifest, directory: &Path) -> (Arc<dyn Registry>, Cr
         Arc::new(move |host| {
             let http = http.clone();
             Box::pin(async move {
-                // The registry client has reported a broken configuration where it needed one itself.
-                Some(match http.pull_credentials(&host).await.ok()?? {
+                let found = http.pull_credentials(&host).await?;
+                Ok(found.map(|credential| match credential {
                     Credential::Password { username, password } => {
                         PullCredentials { username, password: password.expose().to_owned() }
                     }
                     Credential::IdentityToken(token) => {
                         PullCredentials { username: String::new(), password: token.expose().to_owned() }
                     }
-                })
+                }))
             })
         })
     };

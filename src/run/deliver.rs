@@ -236,7 +236,10 @@ impl Worker {
         let slot = self.pulls.slot(reference.clone());
         let id = slot.get_or_try_init(|| async {
             let credentials = (self.settings.credentials)(reference.name.to_string()).await;
-            self.engine.pull(reference, &self.matrix.platform, credentials).await
+            // Without it the engine would only say that the image is not there.
+            let credentials =
+                credentials.map_err(|error| StepError { environment: true, ..StepError::from(error) })?;
+            Ok::<_, StepError>(self.engine.pull(reference, &self.matrix.platform, credentials).await?)
         });
         let id = id.await?.clone();
         self.engine_answered.store(true, Ordering::Relaxed);

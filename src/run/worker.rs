@@ -29,7 +29,7 @@ use crate::lock::Lock;
 use crate::matrix::{Cell, CellId, Matrix};
 use crate::oci::{DiffId, Digest, Reference};
 use crate::plan::{Anew, CellSteps, Plan, Reason, StepId, StepKind};
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryError};
 use crate::store::{ImageRecord, LayerRecord, Outputs, Record, Store};
 
 /// What a step reports when it has succeeded.
@@ -60,8 +60,9 @@ pub(super) enum StepValue {
     Engine(String),
 }
 
-/// Looks up the credentials with which the engine pulls from a repository.
-pub type CredentialLookup = Arc<dyn Fn(String) -> BoxFuture<'static, Option<PullCredentials>> + Send + Sync>;
+/// Looks up the credentials with which the engine pulls from a repository; `None` where there are none.
+pub type CredentialLookup =
+    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Option<PullCredentials>, RegistryError>> + Send + Sync>;
 
 /// Settings of a run.
 #[derive(Clone)]
