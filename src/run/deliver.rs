@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::archive::write_docker_archive;
+use super::archive::write_archive;
 use super::error::StepError;
 use super::existing;
 use super::judge::{Judge, Seen};
@@ -201,9 +201,12 @@ impl Worker {
         let ensured = image.layers.iter().map(|layer| self.blobs.ensure(layer, &progress));
         futures_util::future::try_join_all(ensured).await?;
         let archive = self.store.temporary_file()?;
-        let path = archive.path().to_owned();
         let (store, parts) = (self.store.clone(), vec![(image.clone(), references.to_vec())]);
-        blocking(move || write_docker_archive(&store, &path, &parts)).await?;
+        let archive = blocking(move || {
+            write_archive(&store, archive.as_file(), archive.path(), &parts)?;
+            Ok(archive)
+        })
+        .await?;
         let id = self.engine.load(archive.path(), image.config.digest).await?;
         self.engine_answered.store(true, Ordering::Relaxed);
         Ok(id)
