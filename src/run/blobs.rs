@@ -367,3 +367,70 @@ pub(super) fn import_file(store: &Store, path: &Path, digest: Digest) -> Result<
     std::fs::copy(path, temporary.path()).map_err(|e| file_error("copy", path, &e))?;
     Ok(store.put_file(temporary, digest)?)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::registry::{HttpRegistry, RegistryOptions};
+
+    fn files(directory: &Path) -> usize {
+        std::fs::read_dir(directory).unwrap().count()
+    }
+
+    /// Where a kill would leave what has come of a blob.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_blob_on_its_way_lies_among_the_temporary_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let (half, begun) = std::sync::mpsc::channel();
+        let (go, rest) = std::sync::mpsc::channel::<()>();
+        let server = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.read(&mut [0; 4096]).unwrap();
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n";
+            client.write_all(head).and_then(|()| client.write_all(b"the ")).unwrap();
+            half.send(()).unwrap();
+            rest.recv().unwrap();
+            client.write_all(b"blob").unwrap();
+        });
+        let registry = Arc::new(HttpRegistry::new(RegistryOptions::default()));
+        let blobs = Arc::new(Blobs::new(store.clone(), registry));
+        let blob = Descriptor::new("", Digest::of(b"the blob"), 8);
+        blobs.add_origin(blob.digest, &format!("{host}/t/t").parse().unwrap());
+        let fetch = {
+            let (blobs, blob) = (blobs.clone(), blob.clone());
+            tokio::spawn(async move { blobs.ensure(&blob, &silent()).await })
+        };
+        begun.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert_eq!(files(&folder.path().join("blobs/sha256")), 0);
+        assert_ne!(files(&store.temporary()), 0);
+        go.send(()).unwrap();
+        let path = fetch.await.unwrap().unwrap();
+        server.join().unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), b"the blob");
+        assert_eq!(files(&store.temporary()), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_needed_to_make_itself_again_is_an_error_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        let registry = Arc::new(crate::registry::FakeRegistry::new());
+        let blobs = Arc::new(Blobs::new(store, registry));
+        let blob = Descriptor::new("", Digest::of(b"lost"), 4);
+        let (again, lost) = (Arc::downgrade(&blobs), blob.clone());
+        blobs.make_with(Box::new(move |_| {
+            let (blobs, lost) = (again.upgrade().unwrap(), lost.clone());
+            Box::pin(async move { blobs.ensure(&lost, &silent()).await.map(drop) })
+        }));
+        let work = async { blobs.ensure(&blob, &silent()).await };
+        let error = tokio::time::timeout(Duration::from_secs(30), work).await.unwrap().unwrap_err();
+        assert!(error.message.contains("is needed to make it again"), "{error}");
+    }
+}

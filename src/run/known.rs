@@ -352,4 +352,61 @@ mod tests {
         assert!(as_locked(&record, &locked(b"one"), &step, false));
         assert!(!as_locked(&record, &locked(b"one"), &step, true));
     }
+
+    const MANIFEST: &str = r#"
+schema = 1
+[project]
+name = "p"
+repository = "r.example/p"
+[layers.made]
+run = { image = "r.example/b:1", script = "x", keep = ["/x"] }
+[images.app]
+base = "scratch"
+layers = ["made"]
+tags = ["1"]
+"#;
+
+    /// Whether a record that the cache repository has of a command is known, and kept in the store.
+    async fn shared(locked: &[u8]) -> (bool, bool) {
+        let mut sources = crate::manifest::Sources::default();
+        sources.add("builds.toml", MANIFEST);
+        let manifest = crate::manifest::parse(sources).unwrap_or_else(|(_, found)| panic!("{found:?}"));
+        let matrix = crate::matrix::expand(&manifest, &Default::default()).unwrap();
+        let layouts = Default::default();
+        let mut lock = Lock::default();
+        let planned = |lock: &Lock| {
+            let delivery = crate::plan::Delivery { push: true, load: false, checks: true };
+            let inputs = crate::plan::Inputs { lock, layouts: &layouts, created: None, delivery };
+            crate::plan::plan(&matrix, &[true], inputs)
+        };
+        let plan = planned(&lock);
+        let (_, step) = plan.steps().find(|(_, step)| step.is_command()).unwrap();
+        lock.outputs.insert(step.key, DiffId(Digest::of(locked)));
+        let folder = tempfile::tempdir().unwrap();
+        let store = std::sync::Arc::new(Store::open(folder.path()).unwrap());
+        let registry = std::sync::Arc::new(crate::registry::FakeRegistry::new());
+        let blobs = std::sync::Arc::new(Blobs::new(store.clone(), registry.clone()));
+        let platform = matrix.platform.clone();
+        let images = Images::new(store.clone(), registry.clone(), blobs.clone(), platform);
+        let cache = Cache::new("r.example/cache".parse().unwrap(), registry, blobs.clone());
+        let silent = super::super::blobs::silent();
+        cache.publish(&step.key, &record(b"one", None), None, &silent).await.unwrap();
+        let looked_up = super::Sources {
+            matrix: &matrix,
+            plan: &plan,
+            lock: &lock,
+            store: &store,
+            images: &images,
+            blobs: &blobs,
+            cache: Some(&cache),
+        };
+        let found = looked_up.look_up(&Freshness::default()).await.unwrap();
+        (found.known.0.contains(&step.key), store.record(&step.key).unwrap().is_some())
+    }
+
+    #[tokio::test]
+    async fn a_shared_record_that_the_lock_contradicts_is_not_kept() {
+        assert_eq!(shared(b"one").await, (true, true));
+        assert_eq!(shared(b"two").await, (false, false));
+    }
 }

@@ -8,6 +8,7 @@ mod build_ends;
 mod check;
 mod estimate;
 mod export_pipelines;
+mod full_disk;
 mod import_fuzz;
 mod layer;
 mod lock_bad;

@@ -132,3 +132,27 @@ fn another_value_of_a_secret_rebuilds_nothing() {
     project.set("TEST_TOKEN", "another");
     project.push(&[]).all("current");
 }
+
+const CHECKED: &str = r#"
+[images.app]
+base = "$BASE"
+tags = ["1"]
+checks = ["printed"]
+[checks.printed]
+script = "echo it is $(cat /run/secrets/token), as wanted"
+secrets = { token = "TEST_TOKEN" }
+expect = "it is wanted, as wanted"
+"#;
+
+#[test]
+fn what_a_check_prints_is_compared_before_secrets_are_masked() {
+    let mut project = project(CHECKED);
+    project.set("TEST_TOKEN", "wanted");
+    let (ended, _) = project.build(&["--push"], 0);
+    assert!(ended.err.contains("it is ***, as ***"), "{}", ended.err);
+    project.set("TEST_TOKEN", "unwanted");
+    project.write("builds.toml", &project.read("builds.toml").replace("it is $", "so it is $"));
+    let (ended, _) = project.build(&["--push"], 1);
+    assert!(!ended.err.contains("unwanted"), "{}", ended.err);
+    ended.says(&["check `printed` did not print"]);
+}
