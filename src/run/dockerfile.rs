@@ -87,9 +87,14 @@ impl Worker {
             let error = StepError::from(error);
             let message = as_written(&error.message, &written);
             let message = format!("`{}`: {message}", spec.label());
-            StepError { message, ..error }.help(
-                "see the end of its output, and the whole of it in the log; lines are those of the Dockerfile",
-            )
+            let error = StepError { message, ..error };
+            // What is wrong with the engine or the disk has its own.
+            match error.help {
+                Some(_) => error,
+                None => error.help(
+                    "see the end of its output, and the whole of it in the log; lines are those of the Dockerfile",
+                ),
+            }
         })?;
         let image = self.take_over(id, built, &sources).await?;
         let mut report = StepReport::default();

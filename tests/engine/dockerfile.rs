@@ -393,9 +393,16 @@ fn the_same_layer_again_is_what_it_changes_there() {
     for engine in engines() {
         let mut project = project("[images.app]\ntags = [\"1\"]\ndockerfile = { context = \"app\" }\n");
         project.engine = engine.clone();
-        // Of each pair one layer changes nothing, and the other may.
-        let text =
-            "FROM $BASE\nRUN true\nRUN true\nRUN chmod 755 /srv\nRUN chmod 700 /srv\nRUN chmod 755 /srv\n";
+        // What engines make to mount onto is there: RUN changes nothing else.
+        for name in ["etc/hosts", "etc/resolv.conf"] {
+            write(&project, &format!("app/root/{name}"), "");
+        }
+        for name in ["dev", "proc", "sys"] {
+            std::fs::create_dir(project.path("app/root").join(name)).unwrap();
+        }
+        // Two pairs of equal layers, of which the first change nothing: the last does.
+        let text = "FROM $BASE\nCOPY root /\nRUN true\nRUN true\n\
+                    RUN chmod 755 /srv\nRUN chmod 700 /srv\nRUN chmod 755 /srv\n";
         write(&project, "app/Dockerfile", text);
         project.push(&[]).all("built");
         let app = project.fill("$REPO/app:1");

@@ -194,5 +194,5 @@ fn a_broken_credential_of_a_pull_is_told_and_not_left_out() {
     project.set("DOCKER_CONFIG", &directory);
     let (ended, report) = project.build(&[], 3);
     report.all("failed");
-    ended.says(&["docker-credential-absent-of-the-test", "find credentials for `"]);
+    ended.says(&["failed to find credentials for `", "docker/config.json` names", "cannot be run"]);
 }

@@ -48,7 +48,7 @@ fn a_full_disk_is_named_and_no_step_is_tried_again() {
         project.write(".dockerignore", "*\n");
         let _store = Small::mount(project.path("store"), "40m");
         for image in ["kept", "changed", "built"] {
-            let (ended, report) = project.build(&["--only", image], 3);
+            let (ended, report) = project.build(&["--only", &format!("image={image}")], 3);
             report.all("failed");
             assert!(!ended.err.contains("tried again"), "{image}: {}", ended.err);
             ended.says(&["No space left on device", "help: make room on the store's file system"]);
