@@ -365,3 +365,6 @@ impl Dispatcher<'_> {
         RunEnd { summary, environment: self.environment }
     }
 }
+
+#[cfg(test)]
+mod tests;
