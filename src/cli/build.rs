@@ -25,8 +25,8 @@ use crate::mirror::{MirrorImage, MirrorReport, MirrorSettings};
 use crate::plan::{Actions, Delivery, Durations, Estimate, Inputs, Limits, Wanted, plan};
 use crate::report::{self, Bars, Plain, Quiet, Reporter};
 use crate::run::{
-    Behaviour, Cache, Knowledge, Recorder, RunEnd, Services, Settings, Swept, Worker, dispatch, measured,
-    publish_lock, sweep_leftovers,
+    Behaviour, Cache, Knowledge, RecordError, Recorder, RunEnd, Services, Settings, Swept, Worker, dispatch,
+    measured, publish_lock, sweep_leftovers,
 };
 use crate::store::{RunRow, Store};
 
@@ -183,10 +183,11 @@ async fn build_async(
     let delivered = note_interrupt(&mut end, delivered);
     drop(worker);
     // Mirroring has a display of its own.
-    let recorder = shown.join();
+    let recorder = shown.join().map_err(|_| RecordError::Panicked);
     let mirrored = mirror(build, &world, &mirrored, limits, &mut end).await;
-    if let Ok(recorder) = recorder {
-        finish_record(recorder, &end.summary, ended_well.then(|| begun.elapsed()));
+    let after = ended_well.then(|| begun.elapsed());
+    if let Err(error) = recorder.and_then(|recorder| finish_record(recorder, &end.summary, after)) {
+        say(&format!("note: the history of this run is not complete: {error}"));
     }
     let handed_over = pipeline::hand_over(build, &matrix, &end.summary);
     let reported = write_reports(reports, &end.summary);
@@ -229,7 +230,7 @@ async fn clear_up(world: &World, worker: &Worker, end: &RunEnd) {
 }
 
 /// Ends the record of a run. The steps' own end is in it; an interrupt `after` that is the end of the run.
-fn finish_record(recorder: Recorder, summary: &Summary, after: Option<Duration>) {
+fn finish_record(recorder: Recorder, summary: &Summary, after: Option<Duration>) -> Result<(), RecordError> {
     if let Some(duration) = after.filter(|_| summary.interrupted) {
         recorder.event(&Event::RunFinished {
             duration,
@@ -238,9 +239,7 @@ fn finish_record(recorder: Recorder, summary: &Summary, after: Option<Duration>)
             bytes_fetched: summary.bytes_fetched,
         });
     }
-    if let Err(error) = recorder.finish() {
-        say(&format!("note: the history of this run is not complete: {error}"));
-    }
+    recorder.finish()
 }
 
 /// An interrupt of what follows the steps is one of the run.

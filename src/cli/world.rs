@@ -68,15 +68,15 @@ pub fn registry(manifest: &Manifest, directory: &Path) -> (Arc<dyn Registry>, Cr
         Arc::new(move |host| {
             let http = http.clone();
             Box::pin(async move {
-                // The registry client has reported a broken configuration where it needed one itself.
-                Some(match http.pull_credentials(&host).await.ok()?? {
+                let found = http.pull_credentials(&host).await?;
+                Ok(found.map(|credential| match credential {
                     Credential::Password { username, password } => {
                         PullCredentials { username, password: password.expose().to_owned() }
                     }
                     Credential::IdentityToken(token) => {
                         PullCredentials { username: String::new(), password: token.expose().to_owned() }
                     }
-                })
+                }))
             })
         })
     };
@@ -85,12 +85,7 @@ pub fn registry(manifest: &Manifest, directory: &Path) -> (Arc<dyn Registry>, Cr
 
 /// What completes the lock.
 pub fn pinner(world: &World, transfers: usize) -> Pinner {
-    Pinner {
-        images: world.images.clone(),
-        downloads: world.downloads.clone(),
-        blobs: world.blobs.clone(),
-        transfers,
-    }
+    Pinner { images: world.images.clone(), downloads: world.downloads.clone(), transfers }
 }
 
 /// What is done about inputs that the lock lacks.
@@ -174,7 +169,7 @@ impl World {
     /// The cache repository, where the project has one.
     pub fn cache(&self, project: &Project) -> Option<Cache> {
         let repository = project.matrix.cache.clone()?;
-        Some(Cache::new(repository, self.registry.clone(), self.blobs.clone(), self.store.clone()))
+        Some(Cache::new(repository, self.registry.clone(), self.blobs.clone()))
     }
 
     /// Statements of what went into images.

@@ -20,10 +20,11 @@ pub use select::{Candidate, Selected, select};
 use crate::engine::{Engine, PullCredentials};
 use crate::matrix::{Listing, Query};
 use crate::oci::Platform;
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryError};
 
 /// Credentials of a registry by its host, for an engine that pulls on its own.
-pub type PullLookup = Arc<dyn Fn(String) -> BoxFuture<'static, Option<PullCredentials>> + Send + Sync>;
+pub type PullLookup =
+    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Option<PullCredentials>, RegistryError>> + Send + Sync>;
 
 /// Whom versions are asked of.
 pub struct Discoverer {

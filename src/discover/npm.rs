@@ -73,7 +73,10 @@ impl Discoverer {
             };
             DiscoverError::new(format!("npm is not installed here, and `{image}`: {error}"), help)
         };
-        let credentials = (self.credentials)(image.name.to_string()).await;
+        let credentials = (self.credentials)(image.name.to_string()).await.map_err(|error| {
+            let message = format!("npm is not installed here, and `{image}`: {error}");
+            DiscoverError::new(message, "mend the registry's credentials, or install npm")
+        })?;
         let pinned = self.pinned(image).await?;
         let id = self.engine.pull(&pinned, &self.platform, credentials).await.map_err(failed)?;
         let said: Arc<Mutex<Vec<String>>> = Arc::default();

@@ -47,6 +47,8 @@ pub struct BuildRequest {
 pub struct BuiltImage {
     /// Its configuration, as the engine wrote it.
     pub config: Vec<u8>,
-    /// Its layers, lowest first, uncompressed; no file for those that were known.
-    pub layers: Vec<(DiffId, Option<NamedTempFile>)>,
+    /// Its layers, lowest first; one may be there several times.
+    pub layers: Vec<DiffId>,
+    /// Those that were not known, uncompressed.
+    pub files: BTreeMap<DiffId, NamedTempFile>,
 }

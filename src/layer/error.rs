@@ -119,6 +119,15 @@ impl LayerError {
         Self::Io { action: action.into(), source }
     }
 
+    /// As an IO error, of the cause's kind: for those who read or write through one.
+    pub fn into_io(self) -> io::Error {
+        let kind = match &self {
+            Self::Io { source, .. } => source.kind(),
+            _ => io::ErrorKind::Other,
+        };
+        io::Error::new(kind, self)
+    }
+
     /// A malformed member.
     pub(crate) fn archive(path: &[u8], reason: impl Into<String>) -> Self {
         Self::Archive { path: lossy(path), reason: reason.into() }

@@ -9,7 +9,7 @@ impl Lock {
     /// stays as it is, unless it is for another platform or query.
     pub fn add(&mut self, before: &Self, after: &Self) {
         add(&mut self.images, &before.images, &after.images, |theirs, ours| {
-            if theirs.platform == ours.platform && theirs.digest == ours.digest {
+            if theirs.is_of_image(ours) {
                 complete(theirs, ours);
             }
             theirs.platform == ours.platform
@@ -26,9 +26,9 @@ impl Lock {
         apply(&mut self.images, &before.images, &after.images);
         for (reference, image) in &mut self.images {
             if let Some(theirs) = theirs.get(reference)
-                && (theirs.platform.clone(), theirs.digest) == (image.platform.clone(), image.digest)
+                && theirs.is_of_image(image)
             {
-                complete(image, theirs);
+                complete(image, &learned(theirs, before.images.get(reference)));
             }
         }
         apply(&mut self.downloads, &before.downloads, &after.downloads);
@@ -36,6 +36,23 @@ impl Lock {
         apply(&mut self.mirrors, &before.mirrors, &after.mirrors);
         apply(&mut self.outputs, &before.outputs, &after.outputs);
     }
+}
+
+impl LockedImage {
+    fn is_of_image(&self, other: &Self) -> bool {
+        self.platform == other.platform && self.digest == other.digest
+    }
+}
+
+/// What somebody else has added to an image's entry.
+fn learned(theirs: &LockedImage, before: Option<&LockedImage>) -> LockedImage {
+    let mut learned = theirs.clone();
+    if let Some(before) = before.filter(|before| before.is_of_image(theirs)) {
+        learned.trees.retain(|path, _| !before.trees.contains_key(path));
+        learned.copies.retain(|path, _| !before.copies.contains_key(path));
+        learned.environment = learned.environment.filter(|_| before.environment.is_none());
+    }
+    learned
 }
 
 /// Gives an image's entry what another of the same image knows.
@@ -125,6 +142,22 @@ mod tests {
         assert_eq!(now, images(image(&amd64, b"theirs", &["/a", "/b"])));
         now.add(&now.clone(), &images(image(arm64, b"ours", &["/c"])));
         assert_eq!(now, images(image(arm64, b"ours", &["/c"])), "an entry of another platform gives way");
+    }
+
+    #[test]
+    fn an_update_drops_what_is_read_no_more_and_keeps_what_others_added_meanwhile() {
+        let amd64 = Platform::linux_amd64().to_string();
+        let of = |copies: &[&str]| images(image(&amd64, b"image", copies));
+        let mut now = of(&["/stale", "/used"]);
+        now.apply(&of(&["/stale", "/used"]), &of(&["/used"]));
+        assert_eq!(now, of(&["/used"]));
+        let mut now = of(&["/stale", "/used", "/theirs"]);
+        now.apply(&of(&["/stale", "/used"]), &of(&["/used", "/ours"]));
+        assert_eq!(now, of(&["/ours", "/theirs", "/used"]));
+        // They have moved it to where we have.
+        let mut now = of(&["/theirs"]);
+        now.apply(&images(image(&amd64, b"old", &["/theirs"])), &of(&["/ours"]));
+        assert_eq!(now, of(&["/ours", "/theirs"]));
     }
 
     #[test]

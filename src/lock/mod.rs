@@ -22,7 +22,7 @@ pub const LOCK_VERSION: u32 = 1;
 pub struct Lock {
     /// Images by reference as rendered.
     pub images: BTreeMap<Reference, LockedImage>,
-    /// Downloads by their first URL.
+    /// Downloads by their first URL as it is shown, without a credential.
     pub downloads: BTreeMap<String, LockedDownload>,
     /// Discovered versions by what they are for: `axes.NAME` or `tools.NAME`.
     pub versions: BTreeMap<String, LockedVersions>,

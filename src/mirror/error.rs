@@ -1,6 +1,6 @@
 //! Why an image was not mirrored.
 
-use crate::registry::{RegistryError, RegistryErrorKind};
+use crate::registry::{RegistryError, RegistryErrorKind, SETUP_HELP};
 
 /// A failure about one image: a message, and where it is known what to do next.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -38,6 +38,7 @@ impl From<RegistryError> for MirrorError {
                 Some("check that the registry is up and its name is right; run again, what was sent stays"),
                 true,
             ),
+            RegistryErrorKind::Setup(_) => (Some(SETUP_HELP), true),
             RegistryErrorKind::Status { status: 429, .. } => {
                 (Some("the registry limits requests: log in, or run again later; what was sent stays"), true)
             }

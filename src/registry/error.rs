@@ -21,6 +21,9 @@ pub enum RegistryErrorKind {
     /// No connection, or it broke.
     #[error("{0}")]
     Transport(String),
+    /// There is no client for the host: its file of certificates (`ca`) cannot be read.
+    #[error("{0}")]
+    Setup(String),
     /// An answer with an error status.
     #[error("the registry answered {status}: {message}")]
     Status {
@@ -67,6 +70,10 @@ pub enum RegistryErrorKind {
     },
 }
 
+/// What to do where there is no client for a host.
+pub const SETUP_HELP: &str = "correct `ca` of the registry under `[registries]`: it names a PEM file of certificates, \
+                              relative to the manifest";
+
 impl RegistryErrorKind {
     /// Whether the same request may succeed when sent again: connections that broke, 408, 429 and
     /// 5xx, except 501 and 505 which state a lasting lack.
@@ -102,7 +109,10 @@ impl RegistryErrorKind {
 
 impl From<TransportError> for RegistryErrorKind {
     fn from(error: TransportError) -> Self {
-        Self::Transport(error.to_string())
+        match error {
+            TransportError::Setup(words) => Self::Setup(words),
+            TransportError::Connect(words) | TransportError::Broken(words) => Self::Transport(words),
+        }
     }
 }
 
@@ -122,6 +132,8 @@ mod tests {
         assert!(RegistryErrorKind::Transport("reset".into()).is_retryable());
         assert!(!RegistryErrorKind::Denied("no".into()).is_retryable());
         assert!(!RegistryErrorKind::NotMounted.is_retryable());
+        let lasting = RegistryErrorKind::from(TransportError::Setup("failed to read `ca.pem`".into()));
+        assert!(!lasting.is_retryable(), "{lasting}");
     }
 
     #[test]

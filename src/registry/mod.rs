@@ -35,7 +35,7 @@ use crate::oci::{Descriptor, Digest, Reference, RepositoryName};
 pub use access::{AccessRule, AccessRules, Creation, CredentialSource, EcrAccess, TextSource, Variables};
 pub use client::{HttpRegistry, RegistryOptions};
 pub use credentials::Credentials;
-pub use error::{RegistryError, RegistryErrorKind};
+pub use error::{RegistryError, RegistryErrorKind, SETUP_HELP};
 pub use fake::FakeRegistry;
 pub use host::HostSettings;
 pub use payload::BlobStream;

@@ -4,9 +4,10 @@ use std::collections::HashSet;
 use std::fs::{File, Permissions};
 use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde_json::json;
+use tempfile::NamedTempFile;
 
 use super::deliver::file_error;
 use super::error::StepError;
@@ -14,14 +15,42 @@ use crate::oci::{Descriptor, Digest, OpenIndex, Reference, to_canonical_json};
 use crate::store::{ImageRecord, Store};
 
 /// Writes images whose blobs are in the store to one docker-archive, as `docker load` reads it.
-/// Layers stay compressed.
+/// Layers stay compressed. A file gives way to the whole of another; what is no file (a pipe, a terminal)
+/// is written to.
 pub fn write_docker_archive(
     store: &Store,
     path: &Path,
     images: &[(ImageRecord, Vec<Reference>)],
 ) -> Result<(), StepError> {
     let fail = |e: std::io::Error| file_error("write", path, &e);
-    let file = File::create(path).map_err(fail)?;
+    // A directory that takes no further file may have one that can be written to.
+    let replaced = replaceable(path).and_then(|target| Some((beside(&target).ok()?, target)));
+    let Some((file, target)) = replaced else {
+        let file = File::create(path).map_err(fail)?;
+        return write_archive(store, &file, path, images);
+    };
+    write_archive(store, file.as_file(), path, images)?;
+    put(file, &target).map_err(fail)
+}
+
+/// The file that a path leads to, or is to become; `None` where it is of another kind.
+fn replaceable(path: &Path) -> Option<PathBuf> {
+    match std::fs::metadata(path) {
+        // A link stays one.
+        Ok(meta) if meta.is_file() => std::fs::canonicalize(path).ok(),
+        Ok(_) => None,
+        Err(_) => std::fs::symlink_metadata(path).is_err().then(|| path.to_owned()),
+    }
+}
+
+/// Writes a docker-archive to an open file; `path` is its name for errors.
+pub(super) fn write_archive(
+    store: &Store,
+    file: &File,
+    path: &Path,
+    images: &[(ImageRecord, Vec<Reference>)],
+) -> Result<(), StepError> {
+    let fail = |e: std::io::Error| file_error("write", path, &e);
     let mut archive = tar::Builder::new(BufWriter::with_capacity(1 << 18, file));
     let mut written = HashSet::new();
     let mut entries = Vec::new();
@@ -140,11 +169,72 @@ fn write_file(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
 
 /// Writes a file whole or not at all, for everybody to read.
 fn write_with(path: &Path, write: impl FnOnce(&mut File) -> std::io::Result<()>) -> Result<(), StepError> {
-    let directory = path.parent().unwrap_or(Path::new("."));
     let fail = |e: std::io::Error| file_error("write", path, &e);
-    let mut file = tempfile::NamedTempFile::new_in(directory).map_err(fail)?;
+    let mut file = beside(path).map_err(fail)?;
     write(file.as_file_mut()).map_err(fail)?;
-    file.as_file().set_permissions(Permissions::from_mode(0o644)).map_err(fail)?;
-    file.persist(path).map_err(|e| fail(e.error))?;
-    Ok(())
+    put(file, path).map_err(fail)
+}
+
+/// A temporary file that can be renamed to a path.
+fn beside(path: &Path) -> std::io::Result<NamedTempFile> {
+    let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
+    NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))
+}
+
+/// Gives a file its name, for everybody to read.
+fn put(file: NamedTempFile, path: &Path) -> std::io::Result<()> {
+    file.as_file().set_permissions(Permissions::from_mode(0o644))?;
+    file.persist(path).map(drop).map_err(|e| e.error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let directory = tempfile::tempdir().unwrap();
+        let store = Store::open(&directory.path().join("store")).unwrap();
+        (directory, store)
+    }
+
+    #[test]
+    fn an_archive_is_whole_or_what_was_there_stays() {
+        let (directory, store) = store();
+        let [old, link, new] = ["old.tar", "link.tar", "new.tar"].map(|name| directory.path().join(name));
+        std::fs::write(&old, "old").unwrap();
+        std::os::unix::fs::symlink("old.tar", &link).unwrap();
+        let before = File::open(&old).unwrap();
+        write_docker_archive(&store, &link, &[]).unwrap();
+        write_docker_archive(&store, &new, &[]).unwrap();
+        assert_eq!(std::io::read_to_string(&before).unwrap(), "old", "it was not written over");
+        assert!(link.is_symlink());
+        for path in [&old, &link, &new] {
+            assert!(std::fs::read(path).unwrap().starts_with(b"manifest.json"));
+            assert_eq!(std::fs::metadata(path).unwrap().mode() & 0o777, 0o644);
+        }
+        // A layer is not in the store: the archive that was there stays.
+        let lost = Descriptor::new("", Digest::of(b"lost"), 4);
+        let image = super::super::assemble::documents(&Default::default(), vec![lost]);
+        assert!(write_docker_archive(&store, &new, &[(image, Vec::new())]).is_err());
+        assert!(std::fs::read(&new).unwrap().starts_with(b"manifest.json"));
+        let names = std::fs::read_dir(directory.path()).unwrap().count();
+        assert_eq!(names, 4, "nothing else is left");
+    }
+
+    #[test]
+    fn what_is_no_file_is_written_to() {
+        let (directory, store) = store();
+        let pipe = directory.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let reader = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || std::fs::read(pipe).unwrap())
+        };
+        write_docker_archive(&store, &pipe, &[]).unwrap();
+        assert!(reader.join().unwrap().starts_with(b"manifest.json"));
+        assert!(!std::fs::metadata(&pipe).unwrap().is_file());
+    }
 }

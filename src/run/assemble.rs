@@ -6,10 +6,9 @@
 use std::collections::BTreeMap;
 
 use crate::matrix::{ConfigSpec, fill_base_env};
-use crate::oci::Digest;
 use crate::oci::{
-    ContainerConfig, Descriptor, DiffId, History, ImageConfig, ImageManifest, MEDIA_CONFIG,
-    MEDIA_DOCKER_LAYER_GZIP, MEDIA_LAYER_GZIP, Platform, RootFs, to_canonical_json,
+    ContainerConfig, Descriptor, DiffId, Digest, History, ImageConfig, ImageManifest, MEDIA_CONFIG,
+    MEDIA_DOCKER_LAYER_GZIP, MEDIA_LAYER_GZIP, MEDIA_MANIFEST, Platform, RootFs, to_canonical_json,
 };
 use crate::store::ImageRecord;
 
@@ -109,26 +108,27 @@ pub fn assemble(
         rootfs: RootFs { kind: "layers".into(), diff_ids },
         history,
     };
-    let config_json = to_canonical_json(&config);
-    let config = Descriptor::new(MEDIA_CONFIG, Digest::of(&config_json), config_json.len() as u64);
     let mut blobs: Vec<Descriptor> = base.layers.iter().map(as_oci).collect();
     blobs.extend(layers.iter().map(|l| l.blob.clone()));
-    let manifest = ImageManifest::image(config.clone(), blobs.clone());
-    let manifest_json = to_canonical_json(&manifest);
-    Ok(ImageRecord {
-        manifest: Descriptor::new(
-            crate::oci::MEDIA_MANIFEST,
-            Digest::of(&manifest_json),
-            manifest_json.len() as u64,
-        ),
+    Ok(documents(&config, blobs))
+}
+
+/// An image of these layers, with its two documents.
+pub(super) fn documents(config: &ImageConfig, layers: Vec<Descriptor>) -> ImageRecord {
+    let config_json = to_canonical_json(config);
+    let config = Descriptor::new(MEDIA_CONFIG, Digest::of(&config_json), config_json.len() as u64);
+    let manifest_json = to_canonical_json(&ImageManifest::image(config.clone(), layers.clone()));
+    let manifest = Descriptor::new(MEDIA_MANIFEST, Digest::of(&manifest_json), manifest_json.len() as u64);
+    ImageRecord {
+        manifest,
         config,
-        layers: blobs,
+        layers,
         manifest_json: String::from_utf8(manifest_json).expect("JSON is UTF-8"),
         config_json: String::from_utf8(config_json).expect("JSON is UTF-8"),
         made: 0,
         outputs: None,
         inherited: None,
-    })
+    }
 }
 
 /// A base's own blob under the OCI name of its media type, without annotations.

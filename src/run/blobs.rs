@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use super::cache::StandIn;
-use super::deliver::blocking;
+use super::deliver::{blocking, file_error};
 use super::error::StepError;
 use super::make::{open, store_blob};
 use crate::event::Direction;
@@ -30,6 +30,23 @@ pub fn silent() -> Progress {
 
 /// Makes a blob of this machine's own results again.
 pub(super) type Maker = Box<dyn Fn(Digest) -> BoxFuture<'static, Result<(), StepError>> + Send + Sync>;
+
+tokio::task_local! {
+    /// The lost blobs that this work is to bring.
+    static MAKING: Vec<Digest>;
+}
+
+/// Carries out what is to bring a lost blob. Who asks for that blob in it would wait for himself.
+async fn making<T>(digest: Digest, work: impl Future<Output = T>) -> T {
+    let mut lost = MAKING.try_with(Clone::clone).unwrap_or_default();
+    lost.push(digest);
+    MAKING.scope(lost, work).await
+}
+
+/// Whether this work is to bring a lost blob.
+pub(super) fn is_making_again() -> bool {
+    MAKING.try_with(|_| ()).is_ok()
+}
 
 /// Counters of a run.
 #[derive(Debug, Default)]
@@ -159,6 +176,11 @@ impl Blobs {
     /// where it is missing or damaged.
     pub async fn ensure(&self, descriptor: &Descriptor, progress: &Progress) -> Result<PathBuf, StepError> {
         let path = self.store.blob_path(descriptor.digest);
+        if MAKING.try_with(|lost| lost.contains(&descriptor.digest)).unwrap_or(false) {
+            let digest = descriptor.digest;
+            return Err(StepError::new(format!("the lost blob `{digest}` is needed to make it again"))
+                .help("run again with `--no-reuse` to make it anew"));
+        }
         let slot = self.fetches.slot(descriptor.digest);
         slot.get_or_try_init(|| async {
             if self.is_sound(descriptor).await? {
@@ -173,26 +195,28 @@ impl Blobs {
             let mut last = None;
             for repository in self.origins(descriptor.digest) {
                 let meter = self.meter(progress, Direction::Fetched);
-                match self.registry.fetch_blob(&repository, descriptor, &path, meter).await {
-                    Ok(()) => {
-                        self.store.trust(descriptor.digest);
-                        return Ok(());
-                    }
+                // What a kill leaves of it lies where it is swept.
+                let temporary = self.store.temporary_file()?.into_temp_path();
+                match self.registry.fetch_blob(&repository, descriptor, &temporary, meter).await {
+                    Ok(()) => return Ok(self.store.put_path(temporary, descriptor.digest)?),
                     Err(error) => last = Some(error),
                 }
             }
             if let Some(stand_in) = self.stand_in(descriptor.digest) {
                 return self.restore(descriptor, stand_in, progress).await;
             }
+            let mut made = Ok(());
             if let Some(maker) = self.maker.get() {
-                maker(descriptor.digest).await?;
+                made = making(descriptor.digest, maker(descriptor.digest)).await;
                 if self.store.holds(descriptor) {
                     return Ok(());
                 }
             }
-            Err(match last {
-                Some(error) => error.into(),
-                None => StepError::new(format!(
+            Err(match (last, made) {
+                // A registry that does not give what it has is the cause, whatever was tried instead.
+                (Some(error), made) if made.is_ok() || !is_lack(&error.kind) => error.into(),
+                (_, Err(error)) => error,
+                (_, Ok(())) => StepError::new(format!(
                     "blob `{}` is neither in the store nor in a known repository",
                     descriptor.digest
                 ))
@@ -328,6 +352,10 @@ fn is_about_content(kind: &RegistryErrorKind) -> bool {
     matches!(kind, Malformed(_) | Mismatch { .. } | Status { .. })
 }
 
+fn is_lack(kind: &RegistryErrorKind) -> bool {
+    matches!(kind, RegistryErrorKind::NotFound)
+}
+
 /// Takes a blob out of a file of an OCI layout.
 pub(super) fn import_file(store: &Store, path: &Path, digest: Digest) -> Result<(), StepError> {
     let (found, _) = Store::hash_file(path)?;
@@ -336,7 +364,73 @@ pub(super) fn import_file(store: &Store, path: &Path, digest: Digest) -> Result<
             .help("write the layout anew"));
     }
     let temporary = store.temporary_file()?;
-    std::fs::copy(path, temporary.path())
-        .map_err(|e| StepError::new(format!("failed to copy `{}`: {e}", path.display())))?;
+    std::fs::copy(path, temporary.path()).map_err(|e| file_error("copy", path, &e))?;
     Ok(store.put_file(temporary, digest)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read as _, Write as _};
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::registry::{HttpRegistry, RegistryOptions};
+
+    fn files(directory: &Path) -> usize {
+        std::fs::read_dir(directory).unwrap().count()
+    }
+
+    /// Where a kill would leave what has come of a blob.
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_blob_on_its_way_lies_among_the_temporary_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        let (half, begun) = std::sync::mpsc::channel();
+        let (go, rest) = std::sync::mpsc::channel::<()>();
+        let server = std::thread::spawn(move || {
+            let (mut client, _) = listener.accept().unwrap();
+            let _ = client.read(&mut [0; 4096]).unwrap();
+            let head = b"HTTP/1.1 200 OK\r\nContent-Length: 8\r\nConnection: close\r\n\r\n";
+            client.write_all(head).and_then(|()| client.write_all(b"the ")).unwrap();
+            half.send(()).unwrap();
+            rest.recv().unwrap();
+            client.write_all(b"blob").unwrap();
+        });
+        let registry = Arc::new(HttpRegistry::new(RegistryOptions::default()));
+        let blobs = Arc::new(Blobs::new(store.clone(), registry));
+        let blob = Descriptor::new("", Digest::of(b"the blob"), 8);
+        blobs.add_origin(blob.digest, &format!("{host}/t/t").parse().unwrap());
+        let fetch = {
+            let (blobs, blob) = (blobs.clone(), blob.clone());
+            tokio::spawn(async move { blobs.ensure(&blob, &silent()).await })
+        };
+        begun.recv_timeout(Duration::from_secs(30)).unwrap();
+        assert_eq!(files(&folder.path().join("blobs/sha256")), 0);
+        assert_ne!(files(&store.temporary()), 0);
+        go.send(()).unwrap();
+        let path = fetch.await.unwrap().unwrap();
+        server.join().unwrap();
+        assert_eq!(std::fs::read(path).unwrap(), b"the blob");
+        assert_eq!(files(&store.temporary()), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_needed_to_make_itself_again_is_an_error_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Arc::new(Store::open(folder.path()).unwrap());
+        let registry = Arc::new(crate::registry::FakeRegistry::new());
+        let blobs = Arc::new(Blobs::new(store, registry));
+        let blob = Descriptor::new("", Digest::of(b"lost"), 4);
+        let (again, lost) = (Arc::downgrade(&blobs), blob.clone());
+        blobs.make_with(Box::new(move |_| {
+            let (blobs, lost) = (again.upgrade().unwrap(), lost.clone());
+            Box::pin(async move { blobs.ensure(&lost, &silent()).await.map(drop) })
+        }));
+        let work = async { blobs.ensure(&blob, &silent()).await };
+        let error = tokio::time::timeout(Duration::from_secs(30), work).await.unwrap().unwrap_err();
+        assert!(error.message.contains("is needed to make it again"), "{error}");
+    }
 }

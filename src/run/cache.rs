@@ -17,7 +17,7 @@ use crate::oci::{
     Descriptor, Digest, ImageManifest, MEDIA_EMPTY, MEDIA_MANIFEST, RepositoryName, to_canonical_json,
 };
 use crate::registry::Registry;
-use crate::store::{Record, Store};
+use crate::store::Record;
 
 const ARTIFACT_TYPE: &str = "application/vnd.railyard.record.v1+json";
 const ANNOTATION: &str = "io.railyard.record";
@@ -39,18 +39,12 @@ pub struct Cache {
     repository: RepositoryName,
     registry: Arc<dyn Registry>,
     blobs: Arc<Blobs>,
-    store: Arc<Store>,
 }
 
 impl Cache {
     /// In a repository.
-    pub fn new(
-        repository: RepositoryName,
-        registry: Arc<dyn Registry>,
-        blobs: Arc<Blobs>,
-        store: Arc<Store>,
-    ) -> Self {
-        Self { repository, registry, blobs, store }
+    pub fn new(repository: RepositoryName, registry: Arc<dyn Registry>, blobs: Arc<Blobs>) -> Self {
+        Self { repository, registry, blobs }
     }
 
     /// Where it is.
@@ -62,7 +56,7 @@ impl Cache {
         format!("k-{}", key.hex())
     }
 
-    /// Looks a record up, and takes it over into the store.
+    /// Looks a record up, and notes where its blobs are. It is not judged here, and not kept.
     pub async fn fetch(&self, key: &Digest) -> Result<Option<Record>, StepError> {
         let reference = self.repository.tag(&Self::tag(key));
         let Some((_, bytes)) = self.registry.manifest(&reference).await? else { return Ok(None) };
@@ -81,7 +75,6 @@ impl Cache {
         {
             self.blobs.add_stand_in(blob.digest, stand_in);
         }
-        self.store.put_record(key, &record)?;
         Ok(Some(record))
     }
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::archive::write_docker_archive;
+use super::archive::write_archive;
 use super::error::StepError;
 use super::existing;
 use super::judge::{Judge, Seen};
@@ -201,9 +201,12 @@ impl Worker {
         let ensured = image.layers.iter().map(|layer| self.blobs.ensure(layer, &progress));
         futures_util::future::try_join_all(ensured).await?;
         let archive = self.store.temporary_file()?;
-        let path = archive.path().to_owned();
         let (store, parts) = (self.store.clone(), vec![(image.clone(), references.to_vec())]);
-        blocking(move || write_docker_archive(&store, &path, &parts)).await?;
+        let archive = blocking(move || {
+            write_archive(&store, archive.as_file(), archive.path(), &parts)?;
+            Ok(archive)
+        })
+        .await?;
         let id = self.engine.load(archive.path(), image.config.digest).await?;
         self.engine_answered.store(true, Ordering::Relaxed);
         Ok(id)
@@ -236,7 +239,10 @@ impl Worker {
         let slot = self.pulls.slot(reference.clone());
         let id = slot.get_or_try_init(|| async {
             let credentials = (self.settings.credentials)(reference.name.to_string()).await;
-            self.engine.pull(reference, &self.matrix.platform, credentials).await
+            // Without it the engine would only say that the image is not there.
+            let credentials =
+                credentials.map_err(|error| StepError { environment: true, ..StepError::from(error) })?;
+            Ok::<_, StepError>(self.engine.pull(reference, &self.matrix.platform, credentials).await?)
         });
         let id = id.await?.clone();
         self.engine_answered.store(true, Ordering::Relaxed);
@@ -290,11 +296,12 @@ impl Worker {
         let request = self.request(image, command, Collect::Nothing)?;
         let (events, seen) = (self.emit(), output.clone());
         let lines: LineSink = Box::new(move |line| {
-            let line = log.line(line);
+            // As it was printed: a secret may stand in what is expected, or be a part of its words.
             if let Ok(mut seen) = seen.lock() {
-                seen.push_str(&line);
+                seen.push_str(line);
                 seen.push('\n');
             }
+            let line = log.line(line);
             let _ = events.send(Event::StepLine { step: id, line });
         });
         let run = self.engine.run(request, lines, Box::new(|_| Ok(()))).await?;

@@ -68,7 +68,7 @@ pub async fn dispatch(
     mut interrupts: mpsc::UnboundedReceiver<()>,
 ) -> RunEnd {
     let steps = plan.graph.node_count();
-    worker.make_good();
+    worker.make_good(actions);
     let mut dispatcher = Dispatcher {
         matrix,
         plan,
@@ -134,6 +134,7 @@ pub async fn dispatch(
             Some(()) = interrupts.recv() => {
                 interruptions += 1;
                 dispatcher.schedule.stop();
+                dispatcher.worker.stop();
                 dispatcher.send(Event::Interrupted);
                 if interruptions > 1 {
                     tasks.abort_all();
@@ -364,3 +365,6 @@ impl Dispatcher<'_> {
         RunEnd { summary, environment: self.environment }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use std::io::{BufReader, BufWriter, Write};
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use super::assemble::{MAX_LAYERS, as_oci};
+use super::assemble::{MAX_LAYERS, as_oci, documents};
 use super::deliver::{blocking, file_error};
 use super::error::StepError;
 use super::images::ImageFiles;
@@ -16,10 +16,7 @@ use crate::engine::{BuildRequest, BuiltImage, LineSink, SecretValue};
 use crate::event::Event;
 use crate::layer::{ChangesSpec, LayerBlob, NORMALISED_MTIME, Tree, normalise_changes};
 use crate::matrix::{CellId, ConfigSpec, DockerfileId, NetworkName, Recipe, Source, fill_base_env};
-use crate::oci::{
-    Descriptor, DiffId, Digest, History, ImageConfig, ImageManifest, MEDIA_CONFIG, MEDIA_MANIFEST,
-    to_canonical_json,
-};
+use crate::oci::{Descriptor, DiffId, Digest, History, ImageConfig};
 use crate::plan::StepId;
 use crate::store::{ImageRecord, Store};
 
@@ -90,9 +87,14 @@ impl Worker {
             let error = StepError::from(error);
             let message = as_written(&error.message, &written);
             let message = format!("`{}`: {message}", spec.label());
-            StepError { message, ..error }.help(
-                "see the end of its output, and the whole of it in the log; lines are those of the Dockerfile",
-            )
+            let error = StepError { message, ..error };
+            // What is wrong with the engine or the disk has its own.
+            match error.help {
+                Some(_) => error,
+                None => error.help(
+                    "see the end of its output, and the whole of it in the log; lines are those of the Dockerfile",
+                ),
+            }
         })?;
         let image = self.take_over(id, built, &sources).await?;
         let mut report = StepReport::default();
@@ -191,29 +193,25 @@ impl Worker {
         let mut files = ImageFiles { tree: Tree::default(), layers: Vec::new() };
         let mut diff_ids = Vec::new();
         let mut empty = Vec::new();
-        let mut made: HashMap<DiffId, (Descriptor, DiffId)> = HashMap::new();
-        for (built_id, file) in built.layers {
-            let layer = match (sources.layers.get(&built_id), made.get(&built_id), file) {
-                (Some(known), ..) => Some((known.clone(), built_id)),
-                (None, Some(again), _) => Some(again.clone()),
-                (None, None, Some(file)) => {
+        for built_id in built.layers {
+            let (blob, diff_id) = match (sources.layers.get(&built_id), built.files.get(&built_id)) {
+                (Some(known), _) => (known.clone(), built_id),
+                (None, Some(file)) => {
+                    // The same layer again may change something else: other files lie beneath it.
                     let (store, level, beneath) =
                         (self.store.clone(), self.settings.level, files.tree.clone());
-                    let until = sources.created;
-                    let blob =
-                        blocking(move || canonical(&store, file.path(), &beneath, level, until)).await?;
+                    let (until, path) = (sources.created, file.path().to_owned());
+                    let blob = blocking(move || canonical(&store, &path, &beneath, level, until)).await?;
                     let Some(blob) = blob else {
                         empty.push(true);
                         continue;
                     };
-                    let layer = (blob.descriptor.clone(), blob.diff_id);
+                    let layer = (blob.descriptor, blob.diff_id);
                     self.images.remember(layer.0.digest, layer.1, Arc::new(blob.index))?;
-                    made.insert(built_id, layer.clone());
-                    Some(layer)
+                    layer
                 }
-                (None, None, None) => None,
+                (None, None) => return Err(StepError::new("the engine left a layer out")),
             };
-            let (blob, diff_id) = layer.ok_or_else(|| StepError::new("the engine left a layer out"))?;
             files.tree = files.tree.push(self.images.index(&blob, &progress).await?);
             files.layers.push(blob);
             diff_ids.push(diff_id);
@@ -291,23 +289,6 @@ fn settle_history(history: &mut [History], base: &[History], empty: &[bool], cre
         }
     }
     inherited
-}
-
-fn documents(config: &ImageConfig, layers: Vec<Descriptor>) -> ImageRecord {
-    let config_json = to_canonical_json(config);
-    let config = Descriptor::new(MEDIA_CONFIG, Digest::of(&config_json), config_json.len() as u64);
-    let manifest_json = to_canonical_json(&ImageManifest::image(config.clone(), layers.clone()));
-    let manifest = Descriptor::new(MEDIA_MANIFEST, Digest::of(&manifest_json), manifest_json.len() as u64);
-    ImageRecord {
-        manifest,
-        config,
-        layers,
-        manifest_json: String::from_utf8(manifest_json).expect("JSON is UTF-8"),
-        config_json: String::from_utf8(config_json).expect("JSON is UTF-8"),
-        made: 0,
-        outputs: None,
-        inherited: None,
-    }
 }
 
 /// The image with further labels, and as created when it was asked for.

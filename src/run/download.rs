@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 use url::Url;
 
 use super::blobs::{Once, Progress, Traffic};
-use super::deliver::blocking;
+use super::deliver::{blocking, file_error};
 use super::error::StepError;
 use crate::event::Direction;
 use crate::http::{Http, Meter, Request, Sink, shown};
@@ -58,7 +58,8 @@ impl Downloads {
                 for url in urls {
                     match self.try_mirror(url, wanted, progress).await {
                         Ok(result) => return Ok(result),
-                        Err(reason) => {
+                        Err(Refused::Here(error)) => return Err(error),
+                        Err(Refused::There(reason)) => {
                             other |= reason.starts_with(OTHER_BYTES);
                             reasons.push(format!("`{}`: {reason}", shown(url)));
                         }
@@ -77,23 +78,36 @@ impl Downloads {
         url: &str,
         wanted: Option<Digest>,
         progress: &Progress,
-    ) -> Result<(Digest, u64), String> {
-        let target = Url::parse(url).map_err(|error| error.to_string())?;
+    ) -> Result<(Digest, u64), Refused> {
+        let there = |reason: &dyn std::fmt::Display| Refused::There(reason.to_string());
+        let target = Url::parse(url).map_err(|error| there(&error))?;
         let mut incoming = Incoming::new(self, progress);
         let fetched = self.http.fetch_into(&Request::get(target).limit(LIMIT), &mut incoming).await;
-        fetched.map_err(|error| error.to_string())?;
-        let Incoming { file: Some(file), hasher, size, .. } = incoming else {
-            return Err("the server sent no body".to_owned());
+        let Incoming { file, hasher, size, failure, .. } = incoming;
+        if let Some(failure) = failure {
+            return Err(Refused::Here(failure));
+        }
+        fetched.map_err(|error| there(&error))?;
+        let Some(file) = file else {
+            return Err(there(&"the server sent no body"));
         };
         let digest = hasher.finish();
         if let Some(wanted) = wanted
             && wanted != digest
         {
-            return Err(format!("{OTHER_BYTES} {}, wanted is {}", digest.hex(), wanted.hex()));
+            return Err(there(&format!("{OTHER_BYTES} {}, wanted is {}", digest.hex(), wanted.hex())));
         }
-        self.store.put_file(file, digest).map_err(|error| error.to_string())?;
+        self.store.put_file(file, digest).map_err(|error| Refused::Here(error.into()))?;
         Ok((digest, size))
     }
+}
+
+/// Why a mirror does not deliver.
+enum Refused {
+    /// Another may do better.
+    There(String),
+    /// This machine cannot keep what comes, from whomever.
+    Here(StepError),
 }
 
 /// A download on its way into the store; each try has a file of its own.
@@ -103,6 +117,8 @@ struct Incoming<'a> {
     file: Option<NamedTempFile>,
     hasher: Hasher,
     size: u64,
+    /// Why the store could not take it.
+    failure: Option<StepError>,
 }
 
 impl<'a> Incoming<'a> {
@@ -112,13 +128,20 @@ impl<'a> Incoming<'a> {
             traffic.fetched_bytes.fetch_add(bytes, Ordering::Relaxed);
             progress(Direction::Fetched, bytes);
         }));
-        Self { store: &downloads.store, meter, file: None, hasher: Hasher::new(), size: 0 }
+        Self { store: &downloads.store, meter, file: None, hasher: Hasher::new(), size: 0, failure: None }
+    }
+
+    /// Notes why the store could not take it, and says it.
+    fn fail(&mut self, error: StepError) -> String {
+        let message = error.message.clone();
+        self.failure = Some(error);
+        message
     }
 }
 
 impl Sink for Incoming<'_> {
     fn start(&mut self) -> Result<(), String> {
-        self.file = Some(self.store.temporary_file().map_err(|error| error.to_string())?);
+        self.file = Some(self.store.temporary_file().map_err(|error| self.fail(error.into()))?);
         self.hasher = Hasher::new();
         self.size = 0;
         self.meter.restart(0);
@@ -127,8 +150,10 @@ impl Sink for Incoming<'_> {
 
     fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
         let file = self.file.as_mut().expect("a body is written after it was started");
-        file.write_all(bytes)
-            .map_err(|error| format!("failed to write `{}`: {error}", file.path().display()))?;
+        if let Err(error) = file.write_all(bytes) {
+            let failure = file_error("write", file.path(), &error);
+            return Err(self.fail(failure));
+        }
         self.hasher.update(bytes);
         self.size += bytes.len() as u64;
         self.meter.advance(bytes.len() as u64);

@@ -1,7 +1,7 @@
 //! Why a step failed.
 
 use crate::engine::EngineError;
-use crate::registry::{RegistryError, RegistryErrorKind};
+use crate::registry::{RegistryError, RegistryErrorKind, SETUP_HELP};
 use crate::store::StoreError;
 
 /// A step that failed: a message, and where it is known what to do next.
@@ -105,6 +105,7 @@ impl From<EngineError> for StepError {
 impl From<RegistryError> for StepError {
     fn from(error: RegistryError) -> Self {
         let (help, environment) = match &error.kind {
+            RegistryErrorKind::File { source, .. } => return Self::of_file(error.to_string(), source),
             RegistryErrorKind::Denied(_) => (
                 Some("log in to the registry (`docker login`), or check the account's rights".to_owned()),
                 true,
@@ -112,6 +113,7 @@ impl From<RegistryError> for StepError {
             RegistryErrorKind::Transport(_) => {
                 (Some("check that the registry is up and its name is right, then run again".to_owned()), true)
             }
+            RegistryErrorKind::Setup(_) => (Some(SETUP_HELP.to_owned()), true),
             RegistryErrorKind::Immutable { .. } => {
                 (Some("give the image another tag; nothing was moved in this repository".to_owned()), false)
             }

@@ -60,8 +60,11 @@ impl Sources<'_> {
         register_bases(self).await?;
         let mut found = Knowledge::default();
         let mut asked: HashSet<Digest> = HashSet::new();
-        let unfit = self.unfit(freshness, &mut found, &mut asked).await?;
         let pinned = pinned_beneath(self.plan, self.lock);
+        let (unfit, shared) = self.unfit(freshness, &mut found, &mut asked).await?;
+        for (id, record) in shared.into_iter().filter(|(id, _)| !unfit.contains(id)) {
+            self.adopt(&mut found, &pinned, id, self.plan.step(id).key, record)?;
+        }
         for (id, step) in self.plan.steps().filter(|(id, _)| !unfit.contains(id)) {
             match &step.kind {
                 StepKind::Index(source) | StepKind::Resolve(source) => {
@@ -71,27 +74,31 @@ impl Sources<'_> {
                     }
                 }
                 StepKind::Abi(_) | StepKind::Check { .. } => {}
-                _ => self.take(&mut found, &pinned, id, self.store.record(&step.key)?),
+                _ => {
+                    if let Some(record) = self.store.record(&step.key)? {
+                        self.take(&mut found, &pinned, id, record);
+                    }
+                }
             }
         }
         while let Some(wanted) = self.unasked(&found.known, &unfit, &asked) {
             asked.extend(wanted.iter().map(|id| self.plan.step(*id).key));
             let keys = wanted.into_iter().map(|id| (id, self.plan.step(id).key)).collect();
-            for (id, record) in self.fetch(keys).await? {
-                self.take(&mut found, &pinned, id, record);
+            for (id, key, record) in self.fetch(keys).await? {
+                self.adopt(&mut found, &pinned, id, key, record)?;
             }
         }
         self.checks(&mut found, &pinned).await?;
         Ok(found)
     }
 
-    /// Steps that run again, and all that is made of their results.
+    /// Steps that run again, and all that is made of their results; the records that were fetched to tell.
     async fn unfit(
         &self,
         freshness: &Freshness,
         found: &mut Knowledge,
         asked: &mut HashSet<Digest>,
-    ) -> Result<HashSet<StepId>, StepError> {
+    ) -> Result<(HashSet<StepId>, HashMap<StepId, Record>), StepError> {
         let candidates = freshness.candidates(self.matrix, self.plan);
         let mut missing = Vec::new();
         let mut records = HashMap::new();
@@ -103,27 +110,43 @@ impl Sources<'_> {
             }
         }
         asked.extend(missing.iter().map(|(_, key)| *key));
-        for (id, record) in self.fetch(missing).await? {
-            records.extend(record.map(|record| (id, record)));
-        }
+        let shared = self.fetch(missing).await?;
+        let shared: HashMap<StepId, Record> =
+            shared.into_iter().map(|(id, _, record)| (id, record)).collect();
         for (id, candidate) in &candidates {
-            if let Some(anew) = freshness.judge(candidate, records.get(id)) {
+            if let Some(anew) = freshness.judge(candidate, records.get(id).or(shared.get(id))) {
                 found.anew.insert(*id, anew);
             }
         }
-        Ok(with_dependents(self.plan, found.anew.keys().copied()))
+        Ok((with_dependents(self.plan, found.anew.keys().copied()), shared))
     }
 
-    fn take(&self, found: &mut Knowledge, pinned: &[bool], id: StepId, record: Option<Record>) {
+    /// Takes a record that is good here; says whether it is.
+    fn take(&self, found: &mut Knowledge, pinned: &[bool], id: StepId, record: Record) -> bool {
         let step = self.plan.step(id);
-        if let Some(record) = record
-            && as_locked(&record, self.lock, step, pinned[id.0 as usize])
+        let is_good = as_locked(&record, self.lock, step, pinned[id.0 as usize])
             && is_whole(&record, step)
-            && at_hand(&record, self.blobs)
-        {
+            && at_hand(&record, self.blobs);
+        if is_good {
             found.known.0.insert(step.key);
             found.records.insert(id, record);
         }
+        is_good
+    }
+
+    /// Takes a record of the cache repository, and keeps it where it is good here.
+    fn adopt(
+        &self,
+        found: &mut Knowledge,
+        pinned: &[bool],
+        id: StepId,
+        key: Digest,
+        record: Record,
+    ) -> Result<(), StepError> {
+        if self.take(found, pinned, id, record.clone()) {
+            self.store.put_record(&key, &record)?;
+        }
+        Ok(())
     }
 
     /// What the cache repository is asked for next; images first: where one is known nothing
@@ -157,10 +180,14 @@ impl Sources<'_> {
         (!round.is_empty()).then_some(round)
     }
 
-    async fn fetch(&self, keys: Vec<(StepId, Digest)>) -> Result<Vec<(StepId, Option<Record>)>, StepError> {
+    /// What the cache repository has under these keys.
+    async fn fetch(&self, keys: Vec<(StepId, Digest)>) -> Result<Vec<(StepId, Digest, Record)>, StepError> {
         let Some(cache) = self.cache else { return Ok(Vec::new()) };
-        let lookups = keys.into_iter().map(|(id, key)| async move { Ok((id, cache.fetch(&key).await?)) });
-        futures_util::stream::iter(lookups).buffer_unordered(LOOKUPS).try_collect().await
+        let lookups = keys.into_iter().map(|(id, key)| async move {
+            Ok::<_, StepError>(cache.fetch(&key).await?.map(|record| (id, key, record)))
+        });
+        let found = futures_util::stream::iter(lookups).buffer_unordered(LOOKUPS);
+        found.try_filter_map(|found| async move { Ok(found) }).try_collect().await
     }
 
     /// Checks are known by the image that they were run in.
@@ -178,12 +205,14 @@ impl Sources<'_> {
                 _ => abi_result(digest, platform),
             };
             match self.store.record(&key)? {
-                record @ Some(_) => self.take(found, pinned, id, record),
+                Some(record) => {
+                    self.take(found, pinned, id, record);
+                }
                 None => missing.push((id, key)),
             }
         }
-        for (id, record) in self.fetch(missing).await? {
-            self.take(found, pinned, id, record);
+        for (id, key, record) in self.fetch(missing).await? {
+            self.adopt(found, pinned, id, key, record)?;
         }
         Ok(())
     }
@@ -322,5 +351,62 @@ mod tests {
         let (step, record) = (step(Class::Cpu), record(b"placed", None));
         assert!(as_locked(&record, &locked(b"one"), &step, false));
         assert!(!as_locked(&record, &locked(b"one"), &step, true));
+    }
+
+    const MANIFEST: &str = r#"
+schema = 1
+[project]
+name = "p"
+repository = "r.example/p"
+[layers.made]
+run = { image = "r.example/b:1", script = "x", keep = ["/x"] }
+[images.app]
+base = "scratch"
+layers = ["made"]
+tags = ["1"]
+"#;
+
+    /// Whether a record that the cache repository has of a command is known, and kept in the store.
+    async fn shared(locked: &[u8]) -> (bool, bool) {
+        let mut sources = crate::manifest::Sources::default();
+        sources.add("builds.toml", MANIFEST);
+        let manifest = crate::manifest::parse(sources).unwrap_or_else(|(_, found)| panic!("{found:?}"));
+        let matrix = crate::matrix::expand(&manifest, &Default::default()).unwrap();
+        let layouts = Default::default();
+        let mut lock = Lock::default();
+        let planned = |lock: &Lock| {
+            let delivery = crate::plan::Delivery { push: true, load: false, checks: true };
+            let inputs = crate::plan::Inputs { lock, layouts: &layouts, created: None, delivery };
+            crate::plan::plan(&matrix, &[true], inputs)
+        };
+        let plan = planned(&lock);
+        let (_, step) = plan.steps().find(|(_, step)| step.is_command()).unwrap();
+        lock.outputs.insert(step.key, DiffId(Digest::of(locked)));
+        let folder = tempfile::tempdir().unwrap();
+        let store = std::sync::Arc::new(Store::open(folder.path()).unwrap());
+        let registry = std::sync::Arc::new(crate::registry::FakeRegistry::new());
+        let blobs = std::sync::Arc::new(Blobs::new(store.clone(), registry.clone()));
+        let platform = matrix.platform.clone();
+        let images = Images::new(store.clone(), registry.clone(), blobs.clone(), platform);
+        let cache = Cache::new("r.example/cache".parse().unwrap(), registry, blobs.clone());
+        let silent = super::super::blobs::silent();
+        cache.publish(&step.key, &record(b"one", None), None, &silent).await.unwrap();
+        let looked_up = super::Sources {
+            matrix: &matrix,
+            plan: &plan,
+            lock: &lock,
+            store: &store,
+            images: &images,
+            blobs: &blobs,
+            cache: Some(&cache),
+        };
+        let found = looked_up.look_up(&Freshness::default()).await.unwrap();
+        (found.known.0.contains(&step.key), store.record(&step.key).unwrap().is_some())
+    }
+
+    #[tokio::test]
+    async fn a_shared_record_that_the_lock_contradicts_is_not_kept() {
+        assert_eq!(shared(b"one").await, (true, true));
+        assert_eq!(shared(b"two").await, (false, false));
     }
 }

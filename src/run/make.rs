@@ -26,6 +26,7 @@ use crate::store::{ImageRecord, LayerRecord, Record, Store};
 impl From<LayerError> for StepError {
     fn from(error: LayerError) -> Self {
         let help = match &error {
+            LayerError::Io { source, .. } => return Self::of_file(error.to_string(), source),
             LayerError::NotFound { .. } => Some("correct the path, or the image it is taken from"),
             LayerError::Conflict { .. } => Some("a layer cannot put one over the other: use another path"),
             LayerError::Dangling { .. } => Some("keep what the link leads to as well"),

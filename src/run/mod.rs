@@ -44,6 +44,6 @@ pub use leftovers::{Swept, sweep_leftovers};
 pub use lock_artifact::publish_lock;
 pub use pin::{External, Fetched, Pinner, pin_layouts};
 pub use provenance::{Made, Provenance, Provenances, STATEMENT_TYPE, is_fallback_tag};
-pub use recorder::{Recorder, measured};
+pub use recorder::{RecordError, Recorder, measured};
 pub use survey::{Orphan, Survey, Surveyor};
 pub use worker::{CredentialLookup, Services, Settings, StepReport, Worker};

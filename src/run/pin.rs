@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 
-use super::blobs::{Blobs, silent};
+use super::blobs::silent;
 use super::download::Downloads;
 use super::error::StepError;
 use super::images::{ImageFiles, Images, ResolvedImage, layout_digest};
@@ -16,6 +16,7 @@ use crate::lock::{Lock, LockedDownload, LockedImage};
 use crate::matrix::{CellId, ConcreteContent, ConcretePart, Matrix, Source};
 use crate::oci::{Digest, Hasher, Platform, Reference};
 use crate::plan::{InputsDocument, UsedSource, local_name};
+use crate::store::Store;
 
 /// Everything that chosen cells take from outside.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -203,8 +204,6 @@ pub struct Pinner {
     pub images: Arc<Images>,
     /// Downloads.
     pub downloads: Arc<Downloads>,
-    /// Blobs.
-    pub blobs: Arc<Blobs>,
     /// Transfers at a time.
     pub transfers: usize,
 }
@@ -357,19 +356,10 @@ pub fn pin_layouts(
 
 /// The hash of a file of this machine.
 fn local_digest(path: &str) -> Result<Digest, StepError> {
-    use std::io::Read;
-    let failed = |e: std::io::Error| {
-        StepError::new(format!("failed to read `{path}`: {e}")).help(
+    let hashed = Store::hash_file(std::path::Path::new(path));
+    hashed.map(|(digest, _)| digest).map_err(|error| {
+        StepError::new(error.to_string()).help(
             "`source` of `files` names a file relative to the manifest: make it first, or correct the path",
         )
-    };
-    let mut file = std::fs::File::open(path).map_err(failed)?;
-    let (mut hasher, mut piece) = (sha2::Sha256::default(), vec![0; 1 << 16]);
-    loop {
-        match file.read(&mut piece).map_err(failed)? {
-            0 => break,
-            n => sha2::Digest::update(&mut hasher, &piece[..n]),
-        }
-    }
-    Ok(Digest::from(<[u8; 32]>::from(sha2::Digest::finalize(hasher))))
+    })
 }

@@ -16,6 +16,17 @@ const GATHER: Duration = Duration::from_millis(50);
 /// How many events are written together at most.
 const BATCH: usize = 2000;
 
+/// Why the record of a run is not complete.
+#[derive(Debug, thiserror::Error)]
+pub enum RecordError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A fault of railyard's own.
+    #[error("the thread that writes it panicked")]
+    Panicked,
+}
+
 /// Writes a run to the store on a thread of its own.
 pub struct Recorder {
     sender: Sender<Event>,
@@ -50,12 +61,12 @@ impl Recorder {
     /// Writes what is left.
     ///
     /// # Errors
-    /// When the store failed; the record is not complete then.
-    pub fn finish(self) -> Result<(), StoreError> {
+    /// When the record is not complete.
+    pub fn finish(self) -> Result<(), RecordError> {
         drop(self.sender);
-        let result = self.thread.join().unwrap_or(Ok(()));
+        let result = self.thread.join();
         drop(self.guard);
-        result
+        Ok(result.map_err(|_| RecordError::Panicked)??)
     }
 }
 
@@ -233,4 +244,20 @@ pub fn measured(store: &Store, project: &str, wanted: &Wanted) -> Result<Measure
 
 fn measure(cost: StepCost) -> Measure {
     Measure { micros: cost.micros, sent: cost.sent, fetched: cost.fetched }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_whose_thread_panicked_is_not_complete() {
+        let (sender, receiver) = channel::<Event>();
+        let thread = std::thread::spawn(move || {
+            drop(receiver);
+            panic!("this is shown among the output of the test");
+        });
+        let recorder = Recorder { sender, guard: None, thread };
+        assert!(matches!(recorder.finish(), Err(RecordError::Panicked)));
+    }
 }

@@ -3,16 +3,19 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::sync::watch;
+
 use super::error::StepError;
 
 /// Pauses before further attempts of a step: an engine that restarts is back within them.
 pub(super) const PAUSES: [Duration; 3] =
     [Duration::from_secs(2), Duration::from_secs(10), Duration::from_secs(30)];
 
-/// Attempts until one succeeds, fails for good (`passes` says which faults pass), or no pause is left.
-/// `tell` hears of each further attempt before its pause.
+/// Attempts until one succeeds, fails for good (`passes` says which faults pass), no pause is left, or
+/// `stop` is set. `tell` hears of each further attempt before its pause.
 pub(super) async fn retried<T, F>(
     pauses: &[Duration],
+    mut stop: watch::Receiver<bool>,
     passes: impl Fn(&StepError) -> bool,
     tell: impl Fn(Duration, &StepError),
     mut attempt: impl FnMut() -> F,
@@ -22,9 +25,12 @@ where
 {
     for pause in pauses {
         match attempt().await {
-            Err(error) if passes(&error) => {
+            Err(error) if passes(&error) && !*stop.borrow() => {
                 tell(*pause, &error);
-                tokio::time::sleep(*pause).await;
+                tokio::select! {
+                    () = tokio::time::sleep(*pause) => {}
+                    Ok(_) = stop.wait_for(|stop| *stop) => return Err(error),
+                }
             }
             ended => return ended,
         }
@@ -44,6 +50,7 @@ mod tests {
         let (attempts, told) = (Cell::new(0), Cell::new(0));
         let result = retried(
             &[Duration::ZERO; 3],
+            watch::channel(false).1,
             |error| error.transient,
             |_, _| told.set(told.get() + 1),
             || {
@@ -70,5 +77,34 @@ mod tests {
         assert_eq!(tried(9, || EngineError::TimedOut(Duration::ZERO)).await, (1, 0, false));
         let gone = || EngineError::Unreachable { endpoint: "e".into(), message: "refused".into() };
         assert_eq!(tried(1, gone).await, (2, 1, true));
+    }
+
+    #[tokio::test]
+    async fn an_interrupt_ends_the_pause_and_the_attempts() {
+        let (stop, stopped) = watch::channel(false);
+        let attempts = Cell::new(0);
+        let hours = [Duration::from_secs(3600); 2];
+        let work = retried(
+            &hours,
+            stopped.clone(),
+            |_| true,
+            |_, _| assert!(stop.send(true).is_ok()),
+            || {
+                attempts.set(attempts.get() + 1);
+                async { Err::<(), _>(StepError::from(request(true))) }
+            },
+        );
+        let ended = tokio::time::timeout(Duration::from_secs(60), work).await.unwrap();
+        assert!(ended.is_err_and(|error| error.transient));
+        assert_eq!(attempts.get(), 1);
+        // It came while the attempt went on: there is no pause.
+        let work = retried(
+            &hours,
+            stopped,
+            |_| true,
+            |_, _| panic!("no attempt follows"),
+            || async { Err::<(), _>(StepError::from(request(true))) },
+        );
+        assert!(work.await.is_err());
     }
 }

@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, mpsc, watch};
 
 pub(super) use self::sources::used;
-use super::blobs::{Blobs, Once, Progress};
+use super::blobs::{Blobs, Once, Progress, is_making_again};
 use super::cache::Cache;
 use super::download::Downloads;
 use super::error::StepError;
@@ -29,7 +29,7 @@ use crate::lock::Lock;
 use crate::matrix::{Cell, CellId, Matrix};
 use crate::oci::{DiffId, Digest, Reference};
 use crate::plan::{Anew, CellSteps, Plan, Reason, StepId, StepKind};
-use crate::registry::Registry;
+use crate::registry::{Registry, RegistryError};
 use crate::store::{ImageRecord, LayerRecord, Outputs, Record, Store};
 
 /// What a step reports when it has succeeded.
@@ -60,8 +60,9 @@ pub(super) enum StepValue {
     Engine(String),
 }
 
-/// Looks up the credentials with which the engine pulls from a repository.
-pub type CredentialLookup = Arc<dyn Fn(String) -> BoxFuture<'static, Option<PullCredentials>> + Send + Sync>;
+/// Looks up the credentials with which the engine pulls from a repository; `None` where there are none.
+pub type CredentialLookup =
+    Arc<dyn Fn(String) -> BoxFuture<'static, Result<Option<PullCredentials>, RegistryError>> + Send + Sync>;
 
 /// Settings of a run.
 #[derive(Clone)]
@@ -128,6 +129,8 @@ pub struct Worker {
     said: Mutex<HashSet<String>>,
     /// Whether the engine has pulled or loaded an image in this run.
     pub(super) engine_answered: AtomicBool,
+    /// Whether nothing more is begun, no further attempt of a step either.
+    stop: watch::Sender<bool>,
     /// Diff IDs of the runs that were carried out, by key.
     outputs: Mutex<Vec<(Digest, DiffId)>>,
 }
@@ -193,6 +196,7 @@ impl Worker {
             inspector,
             said: Mutex::default(),
             engine_answered: AtomicBool::new(false),
+            stop: watch::Sender::new(false),
             outputs: Mutex::default(),
         };
         for (id, record) in records {
@@ -206,8 +210,9 @@ impl Worker {
     }
 
     pub(super) fn set(&self, id: StepId, value: StepValue) {
-        // A step ends once; a second value could only be the same.
-        let _ = self.values[id.0 as usize].set(value);
+        let is_first = self.values[id.0 as usize].set(value).is_ok();
+        // A step ends once. What is made again for its blob stays what it was to the steps above.
+        debug_assert!(is_first || is_making_again(), "a step has one result");
     }
 
     pub(super) fn value(&self, id: StepId) -> Option<&StepValue> {
@@ -345,6 +350,11 @@ impl Worker {
         }
     }
 
+    /// From now on no step is tried again.
+    pub(super) fn stop(&self) {
+        self.stop.send_replace(true);
+    }
+
     pub(super) fn emit(&self) -> mpsc::UnboundedSender<Event> {
         self.events.clone()
     }
@@ -368,7 +378,7 @@ impl Worker {
             let why = self.mask(&error.message);
             let _ = self.events.send(Event::StepRetried { step: id, pause, why });
         };
-        retried(&PAUSES, passes, tell, || self.attempt(id)).await
+        retried(&PAUSES, self.stop.subscribe(), passes, tell, || self.attempt(id)).await
     }
 
     async fn attempt(self: &Arc<Self>, id: StepId) -> Result<StepReport, StepError> {

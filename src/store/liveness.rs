@@ -1,14 +1,16 @@
 //! Whose a run is, and whether it lives: the rule by which leftovers of others are judged.
 //!
 //! Containers and images of a run carry labels that name its store, its host and its process. A run of
-//! this store holds a lock of its own while it lives ([`RunGuard`](super::RunGuard)); of one on this host
-//! the process is looked up. What neither tells is not known, and nothing of it may be disturbed.
+//! this store holds a lock of its own while it lives ([`RunGuard`](super::RunGuard)), and leaves the lock's
+//! file behind when it is killed; of one on this host the process is looked up. What neither tells is not
+//! known, and nothing of it may be disturbed.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
 use super::Store;
+use super::history::RunFile;
 
 /// The label that names a run.
 pub const RUN_LABEL: &str = "io.railyard.run";
@@ -112,7 +114,8 @@ impl Store {
         let label = |name: &str| labels.get(name).map(String::as_str);
         let Some(run) = label(RUN_LABEL) else { return Liveness::Unknown };
         let is_ours = label(STORE_LABEL).is_some_and(|store| Some(store) == self.id().as_deref());
-        if is_ours && self.holds_lock(run) {
+        let held = if is_ours { self.held(run) } else { RunFile::Nowhere };
+        if held == RunFile::Held {
             return Liveness::Alive;
         }
         let (here, there) = (host(), label(HOST_LABEL));
@@ -129,7 +132,8 @@ impl Store {
             let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
             self.root().canonicalize().is_ok_and(|root| is_local(&root, &mounts))
         };
-        if is_ours && (same_kernel || is_seen()) { Liveness::Dead } else { Liveness::Unknown }
+        // Copies of a store have its name, but not the files of runs that others have begun since.
+        if held == RunFile::Left && (same_kernel || is_seen()) { Liveness::Dead } else { Liveness::Unknown }
     }
 }
 
@@ -155,10 +159,33 @@ mod tests {
         let guard = store.guard_run("r").unwrap();
         let labels = without(store.run_labels("r", true), &[PROCESS_LABEL]);
         assert_eq!(store.liveness(&labels), Liveness::Alive);
-        drop(guard);
+        guard.kill();
         assert_eq!(store.liveness(&labels), Liveness::Dead);
         // To another store it is somebody's.
         assert_eq!(other.liveness(&labels), Liveness::Unknown);
+    }
+
+    #[test]
+    fn runs_of_a_store_are_not_dead_to_its_copies() {
+        let directory = tempfile::tempdir().unwrap();
+        let open = |name: &str| Store::open(&directory.path().join(name)).unwrap();
+        let labels = |store: &Store, run: &str| without(store.run_labels(run, true), &[PROCESS_LABEL]);
+        let store = open("store");
+        let _before = store.guard_run("before").unwrap();
+        let before = labels(&store, "before");
+        let copied = std::process::Command::new("cp")
+            .args(["-a", "store", "copy"])
+            .current_dir(directory.path())
+            .status();
+        assert!(copied.unwrap().success());
+        let copy = open("copy");
+        assert_eq!(copy.id(), store.id());
+        let _after = store.guard_run("after").unwrap();
+        let after = labels(&store, "after");
+        for run in [before, after] {
+            assert_eq!(store.liveness(&run), Liveness::Alive);
+            assert_eq!(copy.liveness(&run), Liveness::Unknown);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ mod build_ends;
 mod check;
 mod estimate;
 mod export_pipelines;
+mod full_disk;
 mod harness;
 mod import_fuzz;
 mod import_script;

@@ -37,6 +37,11 @@ impl Server {
     pub fn asked(&self) -> String {
         self.asked.recv_timeout(Duration::from_secs(60)).expect("the program asks the server")
     }
+
+    /// Whether all requests were looked at.
+    pub fn is_asked_no_more(&self) -> bool {
+        self.asked.try_recv().is_err()
+    }
 }
 
 fn request(stream: &TcpStream) -> String {

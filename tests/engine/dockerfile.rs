@@ -387,3 +387,30 @@ fn another_time_of_creation_is_put_on_an_image_that_is_known() {
     let built = project.push(&only);
     assert_eq!((built.digests(), built.steps("dockerfile")), (known.digests(), 1));
 }
+
+#[test]
+fn the_same_layer_again_is_what_it_changes_there() {
+    for engine in engines() {
+        let mut project = project("[images.app]\ntags = [\"1\"]\ndockerfile = { context = \"app\" }\n");
+        project.engine = engine.clone();
+        // What engines make to mount onto is there: RUN changes nothing else.
+        for name in ["etc/hosts", "etc/resolv.conf"] {
+            write(&project, &format!("app/root/{name}"), "");
+        }
+        for name in ["dev", "proc", "sys"] {
+            std::fs::create_dir(project.path("app/root").join(name)).unwrap();
+        }
+        // Two pairs of equal layers, of which the first change nothing: the last does.
+        let text = "FROM $BASE\nCOPY root /\nRUN true\nRUN true\n\
+                    RUN chmod 755 /srv\nRUN chmod 700 /srv\nRUN chmod 755 /srv\n";
+        write(&project, "app/Dockerfile", text);
+        project.push(&[]).all("built");
+        let app = project.fill("$REPO/app:1");
+        let shown = run(&engine, &app, "ls -ld /srv");
+        assert!(shown.starts_with("drwxr-xr-x"), "{shown}");
+        tool("crane", &["validate", "--remote", &app]);
+        let entries = config(&app)["history"].as_array().unwrap().clone();
+        let layers_of = |entry: &&serde_json::Value| entry["empty_layer"] != true;
+        assert_eq!(entries.iter().filter(layers_of).count(), layers(&app).len());
+    }
+}

@@ -46,7 +46,7 @@ fn a_file_of_this_machine_is_part_of_the_key() {
 fn a_file_that_is_missing_is_named_before_anything_is_built() {
     let project = with_part(b"one");
     let words = ["build", "--push", "--var", "part=none.bin"];
-    project.run(&words).code(3).says(&["failed to read `parts/none.bin`", "help: `source` of `files`"]);
+    project.run(&words).code(3).says(&["failed to open `parts/none.bin`", "help: `source` of `files`"]);
     assert!(digest(&project.fill("$REPO/app:1")).is_none());
     project.run(&["check", "--var", "part=none.bin"]).code(0);
     project

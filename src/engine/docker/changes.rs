@@ -16,6 +16,7 @@ use tar::{Archive, EntryType};
 use super::DockerEngine;
 use super::guard::Guard;
 use super::pipe::{PipeReader, joined, pipe};
+use super::take::{self, TakeError};
 use crate::engine::{EngineError, TarSink};
 use crate::oci::{Digest, DigestError, Hasher};
 
@@ -109,12 +110,9 @@ impl DockerEngine {
         writer.end().await;
         match take.await {
             Ok(Ok(taken)) => Ok(taken),
-            Ok(Err(TakeError::Sink(error))) => Err(EngineError::Sink(error)),
-            Ok(Err(TakeError::Stream(error))) => Err(EngineError::Request {
-                action: format!("save the changes of the container on `{}`", self.endpoint),
-                message: error.to_string(),
-                retryable: true,
-            }),
+            Ok(Err(error)) => {
+                Err(error.during(format!("save the changes of the container on `{}`", self.endpoint)))
+            }
             Err(error) => Err(EngineError::Sink(io::Error::other(error))),
         }
     }
@@ -124,19 +122,6 @@ impl DockerEngine {
 struct Top {
     diff_id: Digest,
     container: String,
-}
-
-/// Whose fault it was.
-#[derive(Debug)]
-enum TakeError {
-    Stream(io::Error),
-    Sink(io::Error),
-}
-
-impl From<io::Error> for TakeError {
-    fn from(error: io::Error) -> Self {
-        Self::Stream(error)
-    }
 }
 
 /// Finds the layer while the saved image streams by; gives the sink back where that cannot be.
@@ -175,11 +160,8 @@ fn is_of(json: &[u8], container: &str) -> bool {
 
 /// Finds the layer by `manifest.json`, with the image in a temporary file of the directory `spool`.
 fn spool_layer(mut saved: PipeReader, top: &Top, spool: &Path, sink: TarSink) -> Result<(), TakeError> {
-    let named = |error: io::Error| {
-        io::Error::new(error.kind(), format!("failed to create a file in `{}`: {error}", spool.display()))
-    };
-    let mut file = tempfile::tempfile_in(spool).map_err(|error| TakeError::Sink(named(error)))?;
-    io::copy(&mut saved, &mut file)?;
+    let mut file = tempfile::tempfile_in(spool).map_err(|error| TakeError::spool(spool, &error))?;
+    take::spool(&mut saved, &mut file, |_| {})?;
     let mut manifest = Vec::new();
     find(&mut file, "manifest.json", |entry| entry.read_to_end(&mut manifest).map(drop).map_err(Into::into))?;
     let manifest: serde_json::Value =

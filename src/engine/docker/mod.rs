@@ -15,6 +15,7 @@ mod pipe;
 mod pull;
 mod run;
 mod script;
+mod take;
 mod watch;
 
 use std::collections::{BTreeMap, HashMap};

@@ -1,22 +1,26 @@
 //! Results of this machine whose blobs are gone or damaged, made again while the run goes on.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
+use crate::matrix::{DockerfileId, Source};
 use crate::oci::Digest;
-use crate::plan::{Step, StepId, StepKind};
+use crate::plan::{Action, Actions, Step, StepId, StepKind};
 use crate::run::error::StepError;
-use crate::run::worker::{StepValue, Worker};
+use crate::run::worker::{StepValue, Worker, used};
 use crate::store::Record;
 
 impl Worker {
     /// From now on blobs that only this machine had are made again where they are needed.
-    pub(in crate::run) fn make_good(self: &Arc<Self>) {
+    pub(in crate::run) fn make_good(self: &Arc<Self>, actions: &Actions) {
         let worker = Arc::downgrade(self);
+        let runs = self.plan.steps().map(|(id, _)| id).filter(|id| actions.of(*id) == Action::Run);
+        let runs: Arc<HashSet<StepId>> = Arc::new(runs.collect());
         self.blobs.make_with(Box::new(move |digest| {
-            let worker = worker.upgrade();
+            let (worker, runs) = (worker.upgrade(), runs.clone());
             Box::pin(async move {
                 match worker {
-                    Some(worker) => worker.make_again(digest).await,
+                    Some(worker) => worker.make_again(digest, &runs).await,
                     None => Ok(()),
                 }
             })
@@ -24,15 +28,17 @@ impl Worker {
     }
 
     /// Carries the step out again that made a blob; nothing where no step of the plan did.
-    async fn make_again(self: &Arc<Self>, digest: Digest) -> Result<(), StepError> {
-        for (id, step) in self.plan.steps() {
+    async fn make_again(self: &Arc<Self>, digest: Digest, runs: &HashSet<StepId>) -> Result<(), StepError> {
+        // What is to run in this run is left to it: what an earlier one made of it may be refused now.
+        for (id, step) in self.plan.steps().filter(|(id, _)| !runs.contains(id)) {
             self.recall(id, step, digest)?;
         }
-        // A layer that is its artifact as it is has the artifact's blob.
-        let is_place = |step: &Step| matches!(step.kind, StepKind::Place { .. });
-        let mut makers: Vec<(StepId, &Step)> =
-            self.plan.steps().filter(|(id, step)| self.made(*id, step, digest)).collect();
-        makers.sort_by_key(|(_, step)| is_place(step));
+        let mut makers: Vec<(StepId, &Step)> = Vec::new();
+        for (id, step) in self.plan.steps() {
+            if self.made(id, step, digest).await? {
+                makers.push((id, step));
+            }
+        }
         for (id, step) in &makers {
             match &step.kind {
                 StepKind::Artifact(layer) => self.artifact(*id, *layer).await?,
@@ -55,22 +61,42 @@ impl Worker {
         }
     }
 
-    fn made(&self, id: StepId, step: &Step, digest: Digest) -> bool {
-        match (self.value(id), &step.kind) {
-            (Some(StepValue::Layer(layer)), _) => {
-                layer.blob.as_ref().is_some_and(|blob| blob.digest == digest)
+    /// Whether a step made a blob, and did not take it from what it is made of.
+    async fn made(&self, id: StepId, step: &Step, digest: Digest) -> Result<bool, StepError> {
+        Ok(match (self.value(id), &step.kind) {
+            (Some(StepValue::Layer(_)), StepKind::Place { cell, position }) => {
+                // A layer that is its artifact as it is has the artifact's blob.
+                let artifact = self.steps(*cell).artifacts[*position];
+                self.result_digest(id) == Some(digest) && self.result_digest(artifact) != Some(digest)
             }
-            (Some(StepValue::Image(image)), StepKind::Dockerfile(_)) => {
+            (Some(StepValue::Layer(_)), _) => self.result_digest(id) == Some(digest),
+            (Some(StepValue::Image(image)), StepKind::Dockerfile(made)) => {
                 image.layers.iter().any(|layer| layer.digest == digest)
+                    && !self.is_of_sources(*made, digest).await?
             }
             _ => false,
-        }
+        })
     }
 
-    /// Takes what is known of a step that this run did not look at, as the steps above it are known. What
-    /// is to run in this run is left to it.
+    /// Whether a layer is one of the images that a Dockerfile takes from.
+    async fn is_of_sources(&self, made: DockerfileId, digest: Digest) -> Result<bool, StepError> {
+        for source in self.matrix.recipe(made).distinct_sources() {
+            let is_its = match source {
+                Source::Cell(cell) => self.image(*cell)?.layers.iter().any(|layer| layer.digest == digest),
+                source => {
+                    self.resolved(&used(source)).await?.layers.iter().any(|layer| layer.digest == digest)
+                }
+            };
+            if is_its {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Takes what is known of a step that this run did not look at, as the steps above it are known.
     fn recall(&self, id: StepId, step: &Step, lost: Digest) -> Result<(), StepError> {
-        if self.value(id).is_some() || self.settings.no_reuse || self.is_anew(&step.key) {
+        if self.value(id).is_some() || self.settings.no_reuse {
             return Ok(());
         }
         let there = |blob: &crate::oci::Descriptor| blob.digest == lost || self.blobs.at_hand(blob);

@@ -2,14 +2,11 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use crate::matrix::{ConcreteContent, Source};
 use crate::oci::Reference;
 use crate::plan::{StepId, StepKind, UsedSource};
-use crate::run::archive::write_docker_archive;
 use crate::run::assemble::{Base, StackedLayer, assemble};
-use crate::run::deliver::blocking;
 use crate::run::error::StepError;
 use crate::run::worker::{Worker, used};
 
@@ -61,15 +58,6 @@ impl Worker {
         let base = Base { config: self.source_config(source).await?, layers };
         let image = assemble(&base, &stacked, &Default::default(), &self.matrix.platform, None)
             .map_err(|e| StepError::new(e.to_string()))?;
-        let progress = self.progress(id);
-        let ensured = image.layers.iter().map(|layer| self.blobs.ensure(layer, &progress));
-        futures_util::future::try_join_all(ensured).await?;
-        let archive = self.store.temporary_file()?;
-        let path = archive.path().to_owned();
-        let (store, config) = (self.store.clone(), image.config.digest);
-        blocking(move || write_docker_archive(&store, &path, &[(image, Vec::new())])).await?;
-        let id = self.engine.load(archive.path(), config).await?;
-        self.engine_answered.store(true, Ordering::Relaxed);
-        Ok(id)
+        self.load_image(id, &image, &[]).await
     }
 }

@@ -40,7 +40,7 @@ impl Worker {
                     implied: &implied,
                 };
                 let mut builder = builder.lock().unwrap_or_else(PoisonError::into_inner);
-                builder.add_tar(tar, &spec).map_err(std::io::Error::other)
+                builder.add_tar(tar, &spec).map_err(LayerError::into_io)
             })
         };
         let output = self.container(id, request, sink).await?;
@@ -126,7 +126,7 @@ impl Worker {
                     level,
                     keep_until: None,
                 };
-                let blob = normalise_changes(tar, &spec, out).map_err(std::io::Error::other)?;
+                let blob = normalise_changes(tar, &spec, out).map_err(LayerError::into_io)?;
                 *made.lock().unwrap_or_else(PoisonError::into_inner) = Some(blob);
                 Ok(())
             })

@@ -9,6 +9,7 @@ mod write;
 use serde::Serialize;
 
 use crate::oci::Digest;
+pub(in crate::store) use running::RunFile;
 pub use running::RunGuard;
 
 /// The tables, since format 2. Times of steps are microseconds since the beginning of their run.

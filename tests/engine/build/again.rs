@@ -1,7 +1,9 @@
 //! Building again: what is current stays, what is lost comes back, equal locks give equal bytes.
 
+use crate::mirror::proxy::{Fault, Proxy};
+use crate::project::NO_ENGINE;
 use crate::project::engine::run;
-use crate::project::registry::{config, digest, manifest, project, tool};
+use crate::project::registry::{config, digest, manifest, project, setting, small_base, tool};
 
 const MANIFEST: &str = r#"
 [axes.flavour]
@@ -131,4 +133,74 @@ fn damaged_blobs_are_had_again_while_the_run_goes_on() {
         let reference = project.fill(&format!("$REPO/app:{flavour}"));
         tool("crane", &["validate", "--remote", &reference]);
     }
+}
+
+const BUILT: &str = r#"
+[layers.own]
+files = [{ path = "/opt/own", content = "own" }]
+[images.lower]
+base = "$PROXIED"
+tags = ["1"]
+layers = ["own"]
+[images.upper]
+tags = ["1"]
+dockerfile = { context = ".", contexts = { lower = { image = "lower" } } }
+"#;
+
+#[test]
+fn a_layer_that_the_bases_registry_refuses_is_no_lost_result() {
+    let proxy = Proxy::start(&setting("RAILYARD_DEV_REGISTRY"));
+    let mut project = project("");
+    let (_, base) = small_base().split_once('/').unwrap();
+    project.name("PROXIED", &format!("{}/{base}", proxy.host));
+    let text = project.read("builds.toml");
+    project.write("builds.toml", &format!("{text}{BUILT}"));
+    project.write("Dockerfile", "FROM lower\nRUN echo upper >/opt/upper\n");
+    project.write(".dockerignore", "*\n");
+    project.run(&["build"]).code(0);
+    let layer = manifest(small_base())["layers"][0]["digest"].as_str().unwrap().to_owned();
+    std::fs::remove_file(project.path("store/blobs/sha256").join(&layer["sha256:".len()..])).unwrap();
+    proxy.rule(move |line| line.ends_with(&layer).then_some(Fault::Answer(403)));
+    // Nothing is built again, which would need that layer too.
+    project.engine = NO_ENGINE.into();
+    let ended = project.run(&["build", "--output", "oci:out"]).code(3);
+    ended.says(&["failed to fetch blob", "access denied", "not now"]);
+    proxy.mend();
+    project.run(&["build", "--output", "oci:out"]).code(0);
+}
+
+const FORCED: &str = r#"
+[layers.tool]
+run = { image = "$BASE", script = "mkdir /opt/tool; echo tool >/opt/tool/file", keep = ["/opt/tool"] }
+[layers.random]
+run = { image = { image = "tools" }, script = "mkdir /opt/r; head -c 16 /dev/urandom >/opt/r/bytes", keep = ["/opt/r"] }
+[images.tools]
+base = "$BASE"
+tags = ["1"]
+layers = ["tool"]
+[images.app]
+base = "$BASE"
+tags = ["1"]
+layers = ["random"]
+"#;
+
+#[test]
+fn what_is_forced_is_delivered_though_a_blob_is_made_again_meanwhile() {
+    let project = project(FORCED);
+    let first = project.push(&["--no-cache"]);
+    let tools = manifest(&project.fill("$REPO/tools:1"));
+    let layer = tools["layers"][1]["digest"].as_str().unwrap();
+    let path = project.path("store/blobs/sha256").join(&layer["sha256:".len()..]);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[20] ^= 1;
+    std::fs::write(&path, bytes).unwrap();
+    let (ended, second) = project.build(&["--push", "--no-cache", "--force", "random"], 0);
+    ended.says(&["was damaged: it is dropped"]);
+    assert_eq!(second.digests()[0], first.digests()[0]);
+    assert_ne!(second.digests()[1], first.digests()[1]);
+    assert_eq!(digest(&project.fill("$REPO/app:1")), Some(second.digests()[1].clone()));
+    // What the store knows is what was delivered.
+    let third = project.push(&["--no-cache"]);
+    third.all("current");
+    assert_eq!(third.digests(), second.digests());
 }

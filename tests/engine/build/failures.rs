@@ -172,3 +172,27 @@ fn elements(text: &str) -> Vec<String> {
     assert!(open.is_empty() && rest.trim().is_empty(), "{open:?} {rest:?}");
     found
 }
+
+const PULLED: &str = r#"
+[layers.made]
+run = { image = "$BASE", script = "echo made >/opt/made", keep = ["/opt/made"] }
+[images.app]
+base = "scratch"
+tags = ["1"]
+layers = ["made"]
+"#;
+
+#[test]
+fn a_broken_credential_of_a_pull_is_told_and_not_left_out() {
+    let mut project = project(PULLED);
+    let base = project.fill("$BASE");
+    let (host, _) = base.split_once('/').unwrap();
+    std::fs::create_dir(project.path("docker")).unwrap();
+    let helpers = format!("{{\"credHelpers\": {{\"{host}\": \"absent-of-the-test\"}}}}");
+    std::fs::write(project.path("docker/config.json"), helpers).unwrap();
+    let directory = project.path("docker").display().to_string();
+    project.set("DOCKER_CONFIG", &directory);
+    let (ended, report) = project.build(&[], 3);
+    report.all("failed");
+    ended.says(&["failed to find credentials for `", "docker/config.json` names", "cannot be run"]);
+}

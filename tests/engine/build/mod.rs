@@ -8,6 +8,7 @@ mod cache;
 mod checks;
 mod downloads;
 mod failures;
+mod full;
 mod history;
 mod interrupt;
 mod killed;

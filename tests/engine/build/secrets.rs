@@ -132,3 +132,28 @@ fn another_value_of_a_secret_rebuilds_nothing() {
     project.set("TEST_TOKEN", "another");
     project.push(&[]).all("current");
 }
+
+const CHECKED: &str = r#"
+[layers.made]
+run = { image = "$BASE", script = "cat /run/secrets/token >/opt/made", keep = ["/opt/made"], secrets = { token = "TEST_TOKEN" } }
+[images.app]
+base = "$BASE"
+tags = ["1"]
+layers = ["made"]
+checks = ["printed"]
+[checks.printed]
+script = "echo it is $(cat /opt/made), as wanted"
+expect = "it is wanted, as wanted"
+"#;
+
+#[test]
+fn what_a_check_prints_is_compared_before_secrets_are_masked() {
+    let mut project = project(CHECKED);
+    project.set("TEST_TOKEN", "wanted");
+    let (ended, _) = project.build(&["--push"], 0);
+    assert!(ended.err.contains("it is ***, as ***"), "{}", ended.err);
+    let text = project.read("builds.toml").replace("expect = \"it is", "expect = \"it was");
+    project.write("builds.toml", &text);
+    let (ended, _) = project.build(&["--push", "--force", "made"], 1);
+    ended.says(&["check `printed` did not print `it was ***, as ***`"]);
+}

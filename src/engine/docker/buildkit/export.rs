@@ -4,8 +4,8 @@
 //! of the archive is known by what it is: a layer by its diff ID, the configuration by its layers.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::PathBuf;
 
 use bollard::Docker;
 use futures_util::StreamExt;
@@ -13,6 +13,7 @@ use tar::{Archive, EntryType};
 use tempfile::NamedTempFile;
 
 use super::super::pipe::pipe;
+use super::super::take::{self, TakeError};
 use super::DockerEngine;
 use crate::engine::{BuildRequest, BuiltImage, EngineError};
 use crate::oci::{DiffId, Digest, Hasher};
@@ -40,24 +41,17 @@ impl DockerEngine {
             }
         }
         writer.end().await;
-        let failed = |message: String| EngineError::Request {
-            action: format!("save the image that was built on `{}`", self.endpoint),
-            message,
-            retryable: true,
-        };
-        let mut taken = take.await.map_err(|e| failed(e.to_string()))?.map_err(|e| failed(e.to_string()))?;
+        let action = format!("save the image that was built on `{}`", self.endpoint);
+        let failed =
+            |message: String| EngineError::Request { action: action.clone(), message, retryable: true };
+        let taken = take.await.map_err(|e| EngineError::Sink(io::Error::other(e)))?;
+        let taken = taken.map_err(|error| error.during(action.clone()))?;
         let config = taken.config.ok_or_else(|| failed("it has no configuration".to_owned()))?;
-        let mut layers = Vec::new();
-        for diff_id in diff_ids {
-            let known = request.known.contains(&diff_id);
-            let file = taken.layers.remove(&diff_id);
-            let repeated = layers.iter().any(|(other, _)| *other == diff_id);
-            if !known && file.is_none() && !repeated {
-                return Err(failed(format!("it lacks the layer `{}`", diff_id.0)));
-            }
-            layers.push((diff_id, file));
+        let is_there = |id: DiffId| request.known.contains(&id) || taken.layers.contains_key(&id);
+        if let Some(lost) = diff_ids.iter().find(|id| !is_there(**id)) {
+            return Err(failed(format!("it lacks the layer `{}`", lost.0)));
         }
-        Ok(BuiltImage { config, layers })
+        Ok(BuiltImage { config, layers: diff_ids, files: taken.layers })
     }
 }
 
@@ -74,7 +68,7 @@ struct Taken {
 }
 
 impl Take {
-    fn read(&self, saved: impl Read) -> io::Result<Taken> {
+    fn read(&self, saved: impl Read) -> Result<Taken, TakeError> {
         let mut taken = Taken::default();
         let mut saved = Archive::new(saved);
         for entry in saved.entries()? {
@@ -123,29 +117,17 @@ impl Take {
             && found.iter().zip(&self.diff_ids).all(|(found, id)| found.as_str() == Some(&id.0.to_string()))
     }
 
-    fn layer(&self, content: &mut dyn Read, taken: &mut Taken) -> io::Result<()> {
-        let mut file = spool_file(&self.spool)?;
+    fn layer(&self, content: &mut dyn Read, taken: &mut Taken) -> Result<(), TakeError> {
+        let file = NamedTempFile::new_in(&self.spool);
+        let mut file = file.map_err(|error| TakeError::spool(&self.spool, &error))?;
         let mut hasher = Hasher::new();
-        let mut buffer = vec![0; 1 << 18];
-        loop {
-            let count = content.read(&mut buffer)?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            file.write_all(&buffer[..count])?;
-        }
-        file.flush()?;
+        take::spool(content, &mut file, |piece| hasher.update(piece))?;
         let diff_id = DiffId(hasher.finish());
         if self.wanted.contains(&diff_id) {
             taken.layers.insert(diff_id, file);
         }
         Ok(())
     }
-}
-
-fn spool_file(directory: &Path) -> io::Result<NamedTempFile> {
-    NamedTempFile::new_in(directory)
 }
 
 #[cfg(test)]
