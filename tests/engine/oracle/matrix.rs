@@ -21,7 +21,7 @@ const RUNTIMES: [(&str, &str); 3] =
 const INSTALL: &str = "RUN : $hour && npm config set fetch-timeout 60000 && \\
     npm config set fetch-retry-mintimeout 20000 && \\
     npm config set fetch-retry-maxtimeout 120000 && \\
-    npm install -g --no-audit --no-fund serverless@$serverless && \\
+    { $npm || { sleep 10 && $npm; } || { sleep 30 && $npm; }; } && \\
     rm -r /root/.npm /root/.npmrc
 ";
 
@@ -107,6 +107,8 @@ fn the_shipped_images_are_those_of_careful_dockerfiles() {
     let files = crate::support::setting("RAILYARD_DEV_FILES");
     lab.name("registry", &registry);
     lab.name("serverless", SERVERLESS);
+    // A connection may break off.
+    lab.name("npm", &format!("npm install -g --no-audit --no-fund serverless@{SERVERLESS}"));
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
     lab.name("hour", &now.as_nanos().to_string());
     let archive = lab.registry.download(&format!("{files}/linux/static/stable/x86_64/docker-20.10.24.tgz"));
